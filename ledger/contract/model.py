@@ -1,0 +1,75 @@
+"""What a contract source declares, read from its tree without executing a line of it.
+
+`parse` makes a ContractModel; `layout`, `interface` and `execution` read it.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from ledger.contract.types import StorageType, StructType, ValueType
+
+
+class Kind(Enum):
+    """How a method may be called."""
+
+    VIEW = "view"
+    WRITE = "write"
+    CONSTRUCTOR = "constructor"
+    INTERNAL = "internal"  # no decorator, name with a leading underscore; no door to outside
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """`name` is the Python name; `indexed` is meant for event fields only."""
+
+    name: str
+    type: ValueType
+    indexed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecordModel:
+    """An event or a revert: an ABI name (the class name) and its fields."""
+
+    name: str
+    fields: tuple[Parameter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MethodModel:
+    """`returns` is None where nothing is returned; a TupleType is several ABI outputs."""
+
+    name: str
+    kind: Kind
+    parameters: tuple[Parameter, ...]
+    returns: ValueType | None
+    payable: bool = False
+    role: str | None = None  # `@write(by=role)`: the field that must hold the caller
+    docstring: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StorageField:
+    name: str
+    type: StorageType
+
+
+@dataclass(frozen=True, slots=True)
+class ContractModel:
+    """One deployable class and the declarations beside it."""
+
+    name: str
+    docstring: str
+    fields: tuple[StorageField, ...]
+    methods: tuple[MethodModel, ...]  # the constructor included, if there is one
+    structs: tuple[StructType, ...]
+    events: tuple[RecordModel, ...]
+    errors: tuple[RecordModel, ...]
+    constants: dict[str, int | bool | str | bytes] = field(default_factory=dict)
+
+
+def external_name(name: str) -> str:
+    """The name outside: `set_usage` is `setUsage`."""
+    head, *rest = name.split("_")
+    return head + "".join(part[:1].upper() + part[1:] for part in rest)

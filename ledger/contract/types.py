@@ -1,0 +1,116 @@
+"""The static types of the contract language. Every expression has exactly one of them.
+
+What belongs here: plain values that describe a type. How a type is laid out in storage is
+`layout`, how it is encoded outside is `interface`, which operations it has is `check`.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class IntType:
+    """intN or uintN as declared at a door. Inside a method all of them are one type, `INT`."""
+
+    bits: int
+    signed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BoolType:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class AddressType:
+    """20 bytes; inside, Python `bytes` that no operator but == != accepts."""
+
+
+@dataclass(frozen=True, slots=True)
+class FixedBytesType:
+    """bytesN, 1 <= size <= 32."""
+
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class BytesType:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class StringType:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class StructType:
+    """A declared record; `fields` are scalars (no nesting in the first form), in order."""
+
+    name: str
+    fields: tuple[tuple[str, "ValueType"], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListType:
+    """A list in memory: T[] in call data, arguments, locals and return values."""
+
+    element: "ValueType"
+
+
+@dataclass(frozen=True, slots=True)
+class TupleType:
+    """Several return values, or what is unpacked from them; never stored."""
+
+    elements: tuple["ValueType", ...]
+
+
+ValueType: TypeAlias = (
+    IntType
+    | BoolType
+    | AddressType
+    | FixedBytesType
+    | BytesType
+    | StringType
+    | StructType
+    | ListType
+    | TupleType
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OptionalType:
+    """Storage only, as the value of a map: the struct {bool present; T value}."""
+
+    value: ValueType
+
+
+@dataclass(frozen=True, slots=True)
+class MapType:
+    """Storage only. Several keys hash as nested mappings, first key outermost."""
+
+    keys: tuple[ValueType, ...]
+    value: "StorageType"
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayType:
+    """Storage only: a dynamic array, T[] of Solidity."""
+
+    element: ValueType
+
+
+@dataclass(frozen=True, slots=True)
+class RoleType:
+    """Storage only: a set of accounts, laid out as mapping(address => bool)."""
+
+
+StorageType: TypeAlias = ValueType | OptionalType | MapType | ArrayType | RoleType
+
+INT = IntType(512, True)
+"""Any integer inside a method: at most 512 bits, checked where it could grow past that."""
+UINT256 = IntType(256, False)
+BOOL = BoolType()
+ADDRESS = AddressType()
+BYTES = BytesType()
+STRING = StringType()
