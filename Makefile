@@ -1,0 +1,55 @@
+# Two commands do all set-up on a fresh machine: make demo, make test.
+PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || echo python3)
+VENV := .venv
+BIN := $(VENV)/bin
+TOOLS := .tools/node
+DATA ?=
+KEEP ?=
+
+.PHONY: demo test test-deep lint bench format clean
+
+$(VENV)/.runtime: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.runtime
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $@
+
+# Real UK household readings for the demo; only its sample files are read.
+$(VENV)/.readings: $(VENV)/.runtime
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps eemeter==4.1.1
+	touch $@
+
+# solc and ethers are independent oracles; without Node.js their tests are skipped by name.
+$(TOOLS)/.installed:
+	mkdir -p $(TOOLS)
+	if command -v npm >/dev/null; then \
+	  npm install --silent --no-audit --no-fund --no-package-lock --prefix $(TOOLS) solc@0.8.37 ethers@6.17.0 \
+	  && touch $@; \
+	else echo "Node.js is not here: the tests against solc and ethers will be skipped"; fi
+
+demo: $(VENV)/.readings
+	$(BIN)/wattledger demo $(if $(DATA),--data $(DATA)) $(if $(KEEP),--keep $(KEEP))
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint $(VENV)/.readings $(TOOLS)/.installed
+	$(BIN)/pytest -n 2 -m 'not deep'
+
+test-deep: $(VENV)/.test $(VENV)/.readings $(TOOLS)/.installed
+	HYPOTHESIS_PROFILE=deep $(BIN)/pytest -n 2 --timeout 3600
+
+format: $(VENV)/.test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.test $(TOOLS)/.installed
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) .tools .bench build *.egg-info

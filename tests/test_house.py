@@ -1,0 +1,162 @@
+"""The rooms of the house and who may import whom, kept over the syntax tree.
+
+The rules are those of the design: `ledger` is pure and layered, `contracts_py` imports exactly
+`ledger.contract`, `meter` nothing of `node`, and nobody but tests and benchmarks imports `node`.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("ledger", "meter", "node", "contracts_py")
+
+# A module may import what stands on its own line or above, never what stands below.
+LEDGER_LAYERS = (
+    ("ledger.errors", "ledger.types"),
+    ("ledger.crypto", "ledger.encoding"),
+    ("ledger.trie",),
+    ("ledger.transaction", "ledger.receipt", "ledger.block", "ledger.genesis"),
+    ("ledger.state",),
+    ("ledger.contract",),
+    ("ledger.permissions",),
+    ("ledger.transition", "ledger.pool", "ledger.store", "ledger.light", "ledger.consensus"),
+    ("ledger.chain",),
+)
+# Purity: what a library without sockets, threads, clocks and randomness has no use for.
+FORBIDDEN_IN_LEDGER = {
+    "aiohttp", "asyncio", "datetime", "multiprocessing", "os", "pathlib", "random", "secrets",
+    "select", "signal", "socket", "ssl", "subprocess", "tempfile", "threading", "time", "uuid",
+}  # fmt: skip
+FILES_ALLOWED_IN = "ledger.store"
+LEDGER_LINES_MAX = 7_000  # readable in a weekend
+FILE_LINES_MAX = 400
+
+
+def modules(room: str) -> Iterator[tuple[str, Path]]:
+    for path in sorted((ROOT / room).rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        yield name.removesuffix(".__init__"), path
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, also inside functions; relative ones start with a dot."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = "." * node.level + (node.module or "")
+            found.add(base)
+            found.update(f"{base}.{alias.name}" for alias in node.names if not node.level)
+    return found
+
+
+def layer_of(name: str) -> int | None:
+    for index, layer in enumerate(LEDGER_LAYERS):
+        if any(name == part or name.startswith(part + ".") for part in layer):
+            return index
+    return None
+
+
+def top(name: str) -> str:
+    return name.split(".")[0]
+
+
+ALL = [(name, path) for room in ROOMS for name, path in modules(room)]
+
+
+@pytest.mark.parametrize(("name", "path"), ALL, ids=[name for name, _ in ALL])
+def test_imports_keep_to_the_rooms(name: str, path: Path) -> None:
+    found = imports(path)
+    assert not [one for one in found if one.startswith(".")], "absolute imports only"
+    rooms = {top(one) for one in found} & set(ROOMS)
+    if top(name) == "contracts_py":
+        modules_named = {one for one in found if not one.startswith("ledger.contract.")}
+        assert modules_named <= {"ledger.contract"}, "a contract imports exactly ledger.contract"
+    elif top(name) == "ledger":
+        assert rooms <= {"ledger"}, "ledger imports no other room"
+    elif top(name) == "meter":
+        assert rooms <= {"ledger", "meter"}, "a meter needs no node of its own"
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), list(modules("ledger")), ids=[name for name, _ in modules("ledger")]
+)
+def test_ledger_is_pure_and_layered(name: str, path: Path) -> None:
+    if name == "ledger":
+        return
+    found = imports(path)
+    forbidden = {top(one) for one in found} & FORBIDDEN_IN_LEDGER
+    if name.startswith(FILES_ALLOWED_IN):
+        forbidden -= {"os", "pathlib"}
+    assert not forbidden, f"{name} is pure and has no use for {forbidden}"
+    here = layer_of(name)
+    assert here is not None, f"{name} stands in no layer: add it to LEDGER_LAYERS"
+    for one in found:
+        there = layer_of(one)
+        assert there is None or there <= here, f"{name} may not import {one}, which is above it"
+
+
+def test_consensus_knows_blocks_and_certificates_only() -> None:
+    for name, path in modules("ledger/consensus"):
+        for one in imports(path):
+            assert not one.startswith(
+                ("ledger.state", "ledger.contract", "ledger.trie", "ledger.transition")
+            ), f"{name} imports {one}"
+
+
+def test_engines_are_unknown_to_what_stands_beside_them() -> None:
+    for name, path in ALL:
+        if name in ("ledger.transition", "ledger.pool", "ledger.light", "ledger.chain") or (
+            name.startswith("ledger.store")
+        ):
+            found = imports(path)
+            assert not any(one.startswith("ledger.consensus") for one in found), name
+
+
+def test_one_module_of_meter_knows_transactions() -> None:
+    knowing = [
+        name
+        for name, path in modules("meter")
+        if any(one.startswith("ledger.transaction") for one in imports(path))
+    ]
+    assert knowing == ["meter.submit"]
+
+
+def test_the_ledger_can_be_read_in_a_weekend() -> None:
+    lines = {name: path.read_text().count("\n") for name, path in modules("ledger")}
+    assert sum(lines.values()) < LEDGER_LINES_MAX
+
+
+def test_a_file_is_one_noun() -> None:
+    long = {
+        name: count
+        for name, path in ALL
+        if (count := path.read_text().count("\n")) > FILE_LINES_MAX
+        and not name.startswith("contracts_py")
+    }
+    assert not long, f"files over {FILE_LINES_MAX} lines: {long}"
+
+
+def test_every_run_time_import_is_a_declared_dependency() -> None:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {
+        requirement.split("==")[0].split(">")[0].lower() for requirement in project["dependencies"]
+    }
+    distributions = {
+        "sha3": "safe-pysha3",
+        "Crypto": "pycryptodome",
+        "serial": "pyserial",
+    }
+    for name, path in ALL:
+        for one in imports(path):
+            package = top(one)
+            if package in ROOMS or package in sys.stdlib_module_names:
+                continue
+            assert distributions.get(package, package) in declared, f"{name} imports {package}"
