@@ -1,0 +1,49 @@
+"""What ends a contract's call before it returns: BaseExceptions, so that nothing swallows one.
+
+They live only inside `ledger.contract`; outside, a call is an `execution.Outcome`. Panic numbers
+are Solidity's where it has one (docs.soliditylang.org, "Panic via assert"), so tools name them.
+"""
+
+PANIC_OTHER = 0x00
+PANIC_RANGE = 0x11
+"""An integer outside its declared type at a door, or past 512 bits inside."""
+PANIC_ZERO = 0x12
+"""Division by zero."""
+PANIC_POP = 0x31
+"""`pop()` of an empty array."""
+PANIC_INDEX = 0x32
+"""An index or key that is not there."""
+PANIC_SIZE = 0x41
+"""A value larger than its limit, or more allocated than a transaction may."""
+PANIC_READ_ONLY = 0x57
+"""A write inside a view or a static call."""
+
+
+class Signal(BaseException):
+    """The root of what ends a call."""
+
+
+class OutOfGas(Signal):
+    pass
+
+
+class Panicked(Signal):
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Reverted(Signal):
+    """A declared revert: its ABI name and the values of its fields, in order."""
+
+    def __init__(self, name: str, values: tuple[object, ...]) -> None:
+        super().__init__(name, values)
+        self.name = name
+        self.values = values
+
+
+class NodeFault(Exception):
+    """This machine failed (memory, stack), not the contract: the node stops and tells its operator.
+
+    Never an outcome and never a receipt, for another node would not fail at the same place.
+    """
