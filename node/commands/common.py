@@ -1,0 +1,174 @@
+"""What several commands share: options, tables, keys, and sending a transaction."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from ledger.crypto.address import address_of, parse_address, to_checksum
+from ledger.crypto.keystore import decrypt_key
+from ledger.encoding.hexadecimal import decode_quantity, encode_data, encode_quantity
+from ledger.errors import LedgerError
+from ledger.transaction import sign_transaction
+from node.client import Client, ClientError
+from node.errors import NodeError
+
+DEFAULT_RPC = "http://127.0.0.1:8545"
+KEY_FILE_BYTES_MAX = 100_000  # a Web3 key file has 500; whatever is far above is none
+
+console = Console()
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def rpc_option(function: F) -> F:
+    return click.option(
+        "--rpc", default=DEFAULT_RPC, show_default=True, envvar="WATTLEDGER_RPC", metavar="URL",
+        help="The node to ask.",
+    )(function)  # fmt: skip
+
+
+def json_option(function: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")(
+        function
+    )
+
+
+def keystore_option(function: F) -> F:
+    return click.option(
+        "--keystore", type=click.Path(file_okay=False, path_type=Path),
+        default=lambda: Path.home() / ".wattledger" / "keystore", envvar="WATTLEDGER_KEYSTORE",
+        help="Folder of key files.  [default: ~/.wattledger/keystore]",
+    )(function)  # fmt: skip
+
+
+def password_option(function: F) -> F:
+    return click.option(
+        "--password-file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="File with the password in its first line; asked for without it.",
+    )(function)  # fmt: skip
+
+
+class AddressType(click.ParamType):
+    """An account's address, with its checksum where it is in mixed case."""
+
+    name = "ADDRESS"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> bytes:
+        if isinstance(value, bytes):
+            return value
+        try:
+            return parse_address(value)
+        except LedgerError as error:
+            self.fail(str(error), param, ctx)
+
+
+ADDRESS = AddressType()
+
+
+def print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2))
+
+
+def make_table(*columns: str, title: str | None = None) -> Table:
+    """A table whose columns are right-aligned where their name starts with `>`."""
+    table = Table(title=title, title_justify="left")
+    for column in columns:
+        right = column.startswith(">")
+        table.add_column(column.lstrip(">"), justify="right" if right else "left")
+    return table
+
+
+def read_password(password_file: Path | None, *, confirm: bool = False) -> str:
+    """The password, from a file's first line or typed."""
+    if password_file is not None:
+        lines = password_file.read_text().splitlines()
+        return lines[0] if lines else ""
+    return str(click.prompt("Password", hide_input=True, confirmation_prompt=confirm))
+
+
+def key_files(keystore: Path) -> dict[bytes, Path]:
+    """Address -> key file, for every Web3 key file in the folder."""
+    found: dict[bytes, Path] = {}
+    for path in sorted(keystore.glob("*")) if keystore.is_dir() else []:
+        if not path.is_file() or path.stat().st_size > KEY_FILE_BYTES_MAX:
+            continue
+        try:
+            address = json.loads(path.read_text()).get("address", "")
+            found[parse_address("0x" + address.removeprefix("0x"))] = path
+        except (ValueError, AttributeError, LedgerError):
+            continue  # a folder of keys may hold other files
+    return found
+
+
+def load_key(keystore: Path, address: bytes, password_file: Path | None) -> bytes:
+    """The private key of an account that has a key file here."""
+    path = key_files(keystore).get(address)
+    if path is None:
+        raise NodeError(
+            f"no key file for {to_checksum(address)} in {keystore}; "
+            "see: wattledger account list, wattledger account import"
+        )
+    return decrypt_key(json.loads(path.read_text()), read_password(password_file))
+
+
+def save_key(keystore: Path, private_key: bytes, document: dict[str, Any]) -> Path:
+    """Write a new key file that only its owner can read; an account's file is never replaced."""
+    keystore.mkdir(parents=True, exist_ok=True, mode=0o700)
+    address = address_of(private_key)
+    if address in key_files(keystore):
+        raise NodeError(f"{to_checksum(address)} already has a key file in {keystore}")
+    path = keystore / f"{to_checksum(address)}.json"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        json.dump(document, file, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
+    return path
+
+
+def send_transaction(
+    client: Client,
+    sender: bytes,
+    keystore: Path,
+    password_file: Path | None,
+    *,
+    to: bytes | None,
+    data: bytes = b"",
+    value: int = 0,
+) -> dict[str, Any]:
+    """Sign with a key file, or let a devnet's unlocked account send; wait for the receipt."""
+    request: dict[str, Any] = {
+        "from": encode_data(sender),
+        "data": encode_data(data),
+        "value": encode_quantity(value),
+    }
+    if to is not None:
+        request["to"] = encode_data(to)
+    gas = decode_quantity(client.call("eth_estimateGas", request))
+    if sender in key_files(keystore):
+        transaction = sign_transaction(
+            load_key(keystore, sender, password_file),
+            chain_id=client.chain_id(),
+            nonce=client.next_nonce(sender),
+            to=to,
+            data=data,
+            value=value,
+            gas=gas,
+            gas_price=decode_quantity(client.call("eth_gasPrice")),
+        )
+        sent = client.call("eth_sendRawTransaction", encode_data(transaction.raw))
+    elif encode_data(sender) in [one.lower() for one in client.call("eth_accounts")]:
+        sent = client.call("eth_sendTransaction", {**request, "gas": encode_quantity(gas)})
+    else:
+        raise ClientError(
+            f"{to_checksum(sender)} has no key file in {keystore} and is not unlocked at "
+            f"{client.url}; see: wattledger account import"
+        )
+    return client.wait_for_receipt(sent)
