@@ -127,7 +127,7 @@ class Client:
             except (OSError, http.client.HTTPException) as error:
                 self._connection.close()
                 raise ClientError(
-                    f"no node answers at {self.url} ({error}); is it running, and is the port right?"
+                    f"no node answers at {self.url} ({error}); is it running, is the port right?"
                 ) from error
         try:
             return json.loads(reply)

@@ -1,0 +1,261 @@
+"""`wattledger contract`: from a Python source to a deployed contract, and calls of it."""
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ledger.contract.artifact import build_artifact
+from ledger.contract.compile import compile_contract
+from ledger.contract.layout import describe_layout
+from ledger.crypto.address import to_checksum
+from ledger.encoding import abi
+from ledger.encoding.hexadecimal import decode_data, decode_quantity
+from ledger.errors import LedgerError
+from node.abi_text import (
+    abi_type,
+    decode_error,
+    encode_arguments,
+    find_entry,
+    render_value,
+    signature,
+)
+from node.client import Client, RpcError
+from node.commands.common import (
+    ADDRESS,
+    console,
+    json_option,
+    keystore_option,
+    make_table,
+    password_option,
+    print_json,
+    rpc_option,
+    send_transaction,
+)
+from node.errors import NodeError
+
+SENDER_HELP = "Account that sends: one with a key file, or a devnet's unlocked one."
+
+
+@click.group()
+def contract() -> None:
+    """Build, deploy and call contracts.
+
+    PATH is a Python file, or the name of a standard contract (el_dapp, metering, network).
+    """
+
+
+def read_source(path: str) -> bytes:
+    """A contract's source: a file, or a standard contract by its name."""
+    if Path(path).is_file():
+        return Path(path).read_bytes()
+    if path.isidentifier():
+        standard = resources.files("contracts_py").joinpath(f"{path}.py")
+        if standard.is_file():
+            return standard.read_bytes()
+    raise NodeError(f"no file {path!r}, and no standard contract of that name")
+
+
+def read_abi(path: str) -> list[dict[str, Any]]:
+    """The ABI from an artifact (.json) or from a contract's source."""
+    if path.endswith(".json"):
+        try:
+            document = json.loads(Path(path).read_text())
+        except (OSError, ValueError) as error:
+            raise NodeError(f"{path} is no artifact: {error}") from error
+        entries = document["abi"] if isinstance(document, dict) else document
+        return list(entries)
+    return list(build_artifact(read_source(path))["abi"])
+
+
+@contract.command()
+@click.argument("path")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True,
+              help="Artifact to write.")  # fmt: skip
+def build(path: str, output: Path) -> None:
+    """Write {contractName, abi, bytecode}, which web3.py and ethers deploy as it is.
+
+    \b
+    Example:
+      wattledger contract build el_dapp -o Provider.json
+    """
+    artifact = build_artifact(read_source(path))
+    output.write_text(json.dumps(artifact, indent=2) + "\n")
+    console.print(f"{artifact['contractName']}: {len(artifact['abi'])} ABI entries -> {output}")
+
+
+@contract.command()
+@click.argument("path")
+def check(path: str) -> None:
+    """Say whether a source keeps every rule of the contract language.
+
+    \b
+    Example:
+      wattledger contract check my_contract.py
+    """
+    source = read_source(path)
+    try:
+        model = compile_contract(source).model
+    except LedgerError as error:
+        raise NodeError(f"{path}: {error}") from error
+    console.print(
+        f"{path}: {model.name} keeps the rules ({len(source):,} bytes, "
+        f"{len(model.methods)} methods, {len(model.fields)} storage fields)"
+    )
+
+
+@contract.command()
+@click.argument("path")
+@json_option
+def layout(path: str, as_json: bool) -> None:
+    """Print which storage slot holds what, as solc does for Solidity.
+
+    \b
+    Example:
+      wattledger contract layout metering
+    """
+    described = describe_layout(compile_contract(read_source(path)).model)
+    if as_json:
+        print_json(described)
+        return
+    table = make_table(">slot", ">offset", "name", "type", ">bytes")
+    for entry in described["storage"]:
+        kind = described["types"][entry["type"]]
+        table.add_row(
+            str(entry["slot"]), str(entry["offset"]), entry["label"], kind["label"],
+            str(kind["numberOfBytes"]),
+        )  # fmt: skip
+    console.print(table)
+
+
+@contract.command()
+@click.argument("path")
+@click.argument("arguments", nargs=-1)
+@click.option("--from", "sender", type=ADDRESS, required=True, help=SENDER_HELP)
+@keystore_option
+@password_option
+@rpc_option
+@json_option
+def deploy(
+    path: str,
+    arguments: tuple[str, ...],
+    sender: bytes,
+    keystore: Path,
+    password_file: Path | None,
+    rpc: str,
+    as_json: bool,
+) -> None:
+    """Deploy a contract with its constructor's ARGUMENTS.
+
+    \b
+    Example:
+      wattledger contract deploy el_dapp "Grid Co-op" "Our street" --from 0xf39F...2266
+    """
+    artifact = build_artifact(read_source(path))
+    constructor = [entry for entry in artifact["abi"] if entry["type"] == "constructor"]
+    inputs = constructor[0]["inputs"] if constructor else []
+    data = decode_data(artifact["bytecode"]) + encode_arguments("constructor", inputs, arguments)
+    receipt = send_transaction(Client(rpc), sender, keystore, password_file, to=None, data=data)
+    if decode_quantity(receipt["status"]) != 1:
+        raise NodeError(f"the constructor of {artifact['contractName']} reverted")
+    address = to_checksum(decode_data(receipt["contractAddress"]))
+    gas = decode_quantity(receipt["gasUsed"])
+    if as_json:
+        print_json({"address": address, "transactionHash": receipt["transactionHash"], "gas": gas})
+        return
+    block = decode_quantity(receipt["blockNumber"])
+    console.print(
+        f"{artifact['contractName']} at [bold]{address}[/bold], block {block}, gas {gas:,}"
+    )
+
+
+@contract.command()
+@click.argument("address", type=ADDRESS)
+@click.argument("path")
+@click.argument("method")
+@click.argument("arguments", nargs=-1)
+@rpc_option
+@json_option
+def call(
+    address: bytes, path: str, method: str, arguments: tuple[str, ...], rpc: str, as_json: bool
+) -> None:
+    """Call a view METHOD of the contract at ADDRESS; PATH (source or artifact) gives its ABI.
+
+    \b
+    Example:
+      wattledger contract call 0x5FbD...0aa3 el_dapp getUsage 0x7099...79C8
+    """
+    entries = read_abi(path)
+    entry = find_entry(entries, method)
+    data = abi.selector(signature(entry)) + encode_arguments(method, entry["inputs"], arguments)
+    try:
+        result = Client(rpc).call_contract(address, data)
+    except RpcError as error:
+        raise explained(entries, error) from error
+    values = abi.decode([abi_type(output) for output in entry["outputs"]], result)
+    rendered = [
+        render_value(output, value) for output, value in zip(entry["outputs"], values, strict=True)
+    ]
+    if as_json:
+        print_json(rendered[0] if len(rendered) == 1 else rendered)
+        return
+    for value in rendered:
+        click.echo(value if isinstance(value, str) else json.dumps(value))
+
+
+@contract.command()
+@click.argument("address", type=ADDRESS)
+@click.argument("path")
+@click.argument("method")
+@click.argument("arguments", nargs=-1)
+@click.option("--from", "sender", type=ADDRESS, required=True, help=SENDER_HELP)
+@click.option("--value", default=0, help="Native coin to send along, in wei.")
+@keystore_option
+@password_option
+@rpc_option
+@json_option
+def send(
+    address: bytes,
+    path: str,
+    method: str,
+    arguments: tuple[str, ...],
+    sender: bytes,
+    value: int,
+    keystore: Path,
+    password_file: Path | None,
+    rpc: str,
+    as_json: bool,
+) -> None:
+    """Send a transaction to a METHOD that writes, and wait until it is final.
+
+    \b
+    Example:
+      wattledger contract send 0x5FbD...0aa3 el_dapp addUser 0x7099...79C8 --from 0xf39F...2266
+    """
+    entries = read_abi(path)
+    entry = find_entry(entries, method)
+    data = abi.selector(signature(entry)) + encode_arguments(method, entry["inputs"], arguments)
+    try:
+        receipt = send_transaction(
+            Client(rpc), sender, keystore, password_file, to=address, data=data, value=value
+        )
+    except RpcError as error:
+        raise explained(entries, error) from error
+    if decode_quantity(receipt["status"]) != 1:
+        raise NodeError(f"{method} reverted in {receipt['transactionHash']}")
+    if as_json:
+        print_json(receipt)
+        return
+    console.print(
+        f"{method}: block {decode_quantity(receipt['blockNumber'])}, "
+        f"gas {decode_quantity(receipt['gasUsed']):,}, {receipt['transactionHash']}",
+        soft_wrap=True,
+    )
+
+
+def explained(entries: list[dict[str, Any]], error: RpcError) -> Exception:
+    """The contract's own error in words, where the node gave its data."""
+    text = decode_error(entries, error.data) if error.data else None
+    return NodeError(f"the contract refused: {text}") if text else error
