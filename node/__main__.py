@@ -1,0 +1,5 @@
+"""`python -m node` is the command `wattledger`."""
+
+from node.main import main
+
+main()

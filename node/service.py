@@ -1,0 +1,80 @@
+"""systemd units for `node install` and `meter install`: their text, and putting them in place.
+
+A unit runs as a user of its own without any privilege but, for a meter, the group `dialout` that
+owns the serial ports. Source: systemd.service(5), systemd.exec(5).
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from node.errors import NodeError
+
+UNIT_FOLDER = Path("/etc/systemd/system")
+USER = "wattledger"
+
+UNIT = """\
+[Unit]
+Description=Wattledger {kind}
+After=network-online.target time-sync.target
+Wants=network-online.target
+
+[Service]
+ExecStart={command} {kind} run --config {config}
+User={user}
+{groups}StateDirectory=wattledger
+WorkingDirectory=/var/lib/wattledger
+ReadWritePaths={folder}
+# A stop is clean when the note of it is on disk; an SD card may take its time.
+TimeoutStopSec=60
+Restart=on-failure
+RestartSec=5
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=read-only
+PrivateTmp=yes
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def unit_text(kind: str, config: Path) -> str:
+    """The unit of a `node` or `meter` with this configuration file."""
+    command = shutil.which("wattledger") or f"{sys.executable} -m node"
+    return UNIT.format(
+        kind=kind,
+        command=command,
+        config=config.resolve(),
+        folder=config.resolve().parent,
+        user=USER,
+        groups="SupplementaryGroups=dialout\n" if kind == "meter" else "",
+    )
+
+
+def install_service(kind: str, config: Path, *, only_print: bool = False) -> str:
+    """Write, enable and start the unit; returns what was done in words, or the unit itself."""
+    text = unit_text(kind, config)
+    if only_print:
+        return text
+    if os.geteuid() != 0:
+        raise NodeError(f"installing a service needs root: sudo wattledger {kind} install ...")
+    if shutil.which("systemctl") is None:
+        raise NodeError(
+            f"this machine has no systemd; see the unit with: wattledger {kind} install --print"
+        )
+    unit = UNIT_FOLDER / f"wattledger-{kind}.service"
+    _run("useradd", "--system", "--user-group", "--no-create-home", USER, accepted=(0, 9))
+    unit.write_text(text)
+    _run("chown", "-R", f"{USER}:{USER}", str(config.resolve().parent))
+    _run("systemctl", "daemon-reload")
+    _run("systemctl", "enable", "--now", unit.name)
+    return f"{unit} is written, enabled and started; see: journalctl -u {unit.name}"
+
+
+def _run(*command: str, accepted: tuple[int, ...] = (0,)) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode not in accepted:  # useradd answers 9 where the user exists
+        raise NodeError(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
