@@ -15,6 +15,16 @@ class IntType:
     bits: int
     signed: bool
 
+    @property
+    def magnitude(self) -> int:
+        """No value is further from zero than 2**magnitude."""
+        return self.bits - self.signed
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """low <= value < high."""
+        return (-(1 << self.bits - 1), 1 << self.bits - 1) if self.signed else (0, 1 << self.bits)
+
 
 @dataclass(frozen=True, slots=True)
 class BoolType:
@@ -107,8 +117,8 @@ class RoleType:
 
 StorageType: TypeAlias = ValueType | OptionalType | MapType | ArrayType | RoleType
 
-INT = IntType(512, True)
-"""Any integer inside a method: at most 512 bits, checked where it could grow past that."""
+INT = IntType(513, True)
+"""The widest integer inside a method: sign and 512 bits, checked where it could grow past them."""
 UINT256 = IntType(256, False)
 BOOL = BoolType()
 ADDRESS = AddressType()

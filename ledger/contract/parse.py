@@ -1,0 +1,421 @@
+"""From a tree to a ContractModel: what a source declares (rules R6 and R7). Nothing is executed.
+
+What belongs here: the module's and class's static parts - import, constants, records, storage,
+decorators, annotations - read as data. What a method's body does is `check`'s.
+"""
+
+import ast
+from dataclasses import dataclass, field
+
+from ledger.contract.model import (
+    ContractModel,
+    Kind,
+    MethodModel,
+    Parameter,
+    RecordModel,
+    StorageField,
+    external_name,
+)
+from ledger.contract.rules import breach, located
+from ledger.contract.source import find_docstring, read_tree
+from ledger.contract.types import (
+    ADDRESS,
+    BOOL,
+    BYTES,
+    STRING,
+    AddressType,
+    ArrayType,
+    BoolType,
+    FixedBytesType,
+    IntType,
+    ListType,
+    MapType,
+    OptionalType,
+    RoleType,
+    StorageType,
+    StructType,
+    TupleType,
+    ValueType,
+)
+
+MAP_DEPTH_MAX = 4
+"""Containers nested in one storage field."""
+INDEXED_MAX = 3
+"""A log has four topics; the first is the event itself."""
+
+VALUE_NAMES: dict[str, ValueType] = {
+    **{f"uint{bits}": IntType(bits, False) for bits in range(8, 257, 8)},
+    **{f"int{bits}": IntType(bits, True) for bits in range(8, 257, 8)},
+    **{f"bytes{size}": FixedBytesType(size) for size in range(1, 33)},
+    **{"address": ADDRESS, "string": STRING},
+}
+_API_NAMES = """
+Contract Event Revert Struct Map Array Role Optional indexed view write payable ZERO_ADDRESS
+"""
+_BUILTIN_NAMES = """
+abs aiter all anext any ascii bin bool breakpoint bytearray bytes callable chr classmethod compile
+complex copyright credits delattr dict dir divmod enumerate eval exec exit filter float format
+frozenset getattr globals hasattr hash help hex id input int isinstance issubclass iter len license
+list locals map max memoryview min next object oct open ord pow print property quit range repr
+reversed round set setattr slice sorted staticmethod str sum super tuple type vars zip
+"""
+EXPORTS = frozenset(VALUE_NAMES) | frozenset(_API_NAMES.split())
+"""What `from ledger.contract import` may name; a test compares it with `api`."""
+BUILTINS = frozenset(_BUILTIN_NAMES.split())
+"""Frozen: a list read from the running Python would differ by version."""
+SELF_NAMES = frozenset(("msg", "block", "address", "balance", "emit"))
+"""What `self` has besides the contract's own fields and methods."""
+TAKEN_ERRORS = frozenset(("Error", "Panic", "Unauthorized"))
+"""Reverts that every ABI knows already."""
+
+_SCALARS = (IntType, BoolType, AddressType, FixedBytesType)
+
+
+@dataclass(slots=True)
+class Declarations:
+    """What the module has declared so far; annotations are read against it."""
+
+    imported: set[str] = field(default_factory=set)
+    structs: dict[str, StructType] = field(default_factory=dict)
+    events: dict[str, RecordModel] = field(default_factory=dict)
+    errors: dict[str, RecordModel] = field(default_factory=dict)
+    constants: dict[str, int | bool | str | bytes] = field(default_factory=dict)
+    constant_types: dict[str, ValueType] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)  # everything a module-level statement binds
+
+    def bind(self, name: str, at: ast.AST) -> None:
+        """R4 for a module-level name."""
+        check_name(name, at)
+        if name in self.names:
+            raise breach("binding", at, f"{name} is declared twice")
+        self.names.add(name)
+
+    def has(self, node: ast.expr, name: str) -> bool:
+        """Whether `node` is the imported export `name`."""
+        return isinstance(node, ast.Name) and node.id == name and name in self.imported
+
+    def read_value(self, node: ast.expr | None) -> ValueType:
+        """The type an annotation names, of a value inside a method or at a door."""
+        if isinstance(node, ast.Name):
+            if node.id == "bool" or node.id == "bytes":
+                return BOOL if node.id == "bool" else BYTES
+            if node.id in self.structs:
+                return self.structs[node.id]
+            if node.id in VALUE_NAMES:
+                if node.id not in self.imported:
+                    raise breach("name", node, f"import {node.id} from ledger.contract")
+                return VALUE_NAMES[node.id]
+        elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+            if node.value.id == "list":
+                return ListType(self.read_plain(node.slice, "an element of a list"))
+            if node.value.id == "tuple" and isinstance(node.slice, ast.Tuple):
+                return TupleType(tuple(self.read_value(item) for item in node.slice.elts))
+        hint = {"int": "say how wide: uint256, int64, ...", "str": "text is `string` here"}
+        raise breach("annotation", node or (1, 1), hint.get(getattr(node, "id", "")))
+
+    def read_plain(self, node: ast.expr, what: str) -> ValueType:
+        """A scalar or a struct."""
+        value = self.read_value(node)
+        if not isinstance(value, (*_SCALARS, StructType)):
+            raise breach("type", node, f"{what} is a scalar or a Struct")
+        return value
+
+    def read_storage(self, node: ast.expr, depth: int = 1) -> StorageType:
+        """The type of a storage field, or of a map's value when `depth` is above 1."""
+        if depth > MAP_DEPTH_MAX:
+            raise breach("type", node, f"containers nest at most {MAP_DEPTH_MAX} deep")
+        if isinstance(node, ast.Subscript):
+            if self.has(node.value, "Map"):
+                if not isinstance(node.slice, ast.Tuple) or len(node.slice.elts) != 2:
+                    raise breach("annotation", node, "Map[key, value], Map[tuple[a, b], value]")
+                key, value = node.slice.elts
+                return MapType(self.read_keys(key), self.read_storage(value, depth + 1))
+            if self.has(node.value, "Array"):
+                return ArrayType(self.read_plain(node.slice, "an element of an Array"))
+            if self.has(node.value, "Optional") and depth > 1:
+                return OptionalType(self.read_plain(node.slice, "what is Optional"))
+        stored = self.read_value(node)
+        if isinstance(stored, ListType | TupleType):
+            raise breach("type", node, "storage holds an Array, not a list or tuple")
+        return stored
+
+    def read_keys(self, node: ast.expr) -> tuple[ValueType, ...]:
+        read = self.read_value(node)
+        keys = read.elements if isinstance(read, TupleType) else (read,)
+        if any(isinstance(key, StructType | ListType | TupleType) for key in keys):
+            raise breach("type", node, "a key is a scalar, string or bytes; or a tuple of these")
+        return keys
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    model: ContractModel
+    declarations: Declarations
+    functions: dict[str, ast.FunctionDef]  # by Python name, docstrings taken off
+
+
+def parse_contract(source: bytes) -> Parsed:
+    """Read what `source` declares. ContractRejected names the rule it breaks (R1-R3, R6, R7)."""
+    with located(source):
+        return parse_module(read_tree(source))
+
+
+def check_name(name: str, at: ast.AST) -> None:
+    """R4: a name that no store may bind, wherever it stands."""
+    if name in BUILTINS or name in EXPORTS or name == "self" or "__" in name:
+        hint = f"{name} means something else already"
+        raise breach("binding", at, f"{hint}; {name.strip('_')}_ is {name.strip('_')} outside")
+
+
+def parse_module(tree: ast.Module) -> Parsed:
+    declared = Declarations()
+    contract: ast.ClassDef | None = None
+    body = tree.body[1:] if find_docstring(tree) else tree.body
+    if not body or not isinstance(body[0], ast.ImportFrom):
+        raise breach("import", body[0] if body else tree)
+    parse_import(body[0], declared)
+    for statement in body[1:]:
+        if isinstance(statement, ast.ClassDef):
+            declared.bind(statement.name, statement)
+            base = statement.bases[0] if len(statement.bases) == 1 else None
+            if base is not None and declared.has(base, "Contract") and contract is None:
+                contract = statement
+            elif isinstance(base, ast.Name) and base.id in declared.imported:
+                parse_record(statement, base.id, declared)
+            else:
+                raise breach(
+                    "class", statement, "one class X(Contract); records are Event, Revert, Struct"
+                )
+        elif isinstance(statement, ast.Assign | ast.AnnAssign):
+            parse_constant(statement, declared)
+        else:
+            raise breach("import" if isinstance(statement, ast.ImportFrom) else "module", statement)
+    if contract is None:
+        raise breach("module", tree, "declare one class X(Contract)")
+    return parse_class(contract, declared, read_docstring(tree))
+
+
+def parse_import(statement: ast.ImportFrom, declared: Declarations) -> None:
+    for alias in statement.names:
+        if statement.module != "ledger.contract" or alias.name not in EXPORTS:
+            raise breach("import", statement, f"ledger.contract has no {alias.name} for contracts")
+        declared.imported.add(alias.name)
+
+
+def parse_constant(statement: ast.Assign | ast.AnnAssign, declared: Declarations) -> None:
+    target = statement.target if isinstance(statement, ast.AnnAssign) else statement.targets[0]
+    if not isinstance(target, ast.Name) or getattr(statement, "targets", [0])[1:]:
+        raise breach("constant", statement)
+    declared.bind(target.id, target)
+    node, sign = statement.value, 1
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        node, sign = node.operand, -1
+    value = node.value if isinstance(node, ast.Constant) else None
+    if value is None or (sign < 0 and type(value) is not int):
+        raise breach("constant", statement)
+    assert isinstance(value, int | str | bytes)
+    value = -value if sign < 0 and isinstance(value, int) else value
+    kind = type_of_literal(value)
+    if isinstance(statement, ast.AnnAssign):
+        wanted = declared.read_value(statement.annotation)
+        if not literal_fits(value, wanted):
+            raise breach("type", statement, "the literal is not of that type")
+        kind = wanted
+    declared.constants[target.id] = value
+    declared.constant_types[target.id] = kind
+
+
+def type_of_literal(value: int | str | bytes) -> ValueType:
+    """The narrowest type; by exact type, for True is an int."""
+    if type(value) is bool:
+        return BOOL
+    if isinstance(value, int):
+        return IntType(value.bit_length() + (value < 0), value < 0)
+    return STRING if isinstance(value, str) else BYTES
+
+
+def literal_fits(value: object, wanted: ValueType) -> bool:
+    """Whether a literal can stand where `wanted` is asked for."""
+    if isinstance(wanted, IntType):
+        low, high = wanted.bounds
+        return type(value) is int and low <= value < high
+    if isinstance(wanted, FixedBytesType | AddressType):
+        size = wanted.size if isinstance(wanted, FixedBytesType) else 20
+        return type(value) is bytes and len(value) == size
+    return type(value) is {BOOL: bool, STRING: str, BYTES: bytes}.get(wanted)
+
+
+def read_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> str:
+    return (ast.get_docstring(node) or "") if find_docstring(node) else ""
+
+
+def plain_body(node: ast.ClassDef | ast.FunctionDef) -> list[ast.stmt]:
+    """The statements after the docstring."""
+    return node.body[1:] if find_docstring(node) else node.body
+
+
+def parse_record(node: ast.ClassDef, base: str, declared: Declarations) -> None:
+    """An event, a revert or a struct: annotated fields and nothing else."""
+    fields: list[Parameter] = []
+    for statement in plain_body(node):
+        if isinstance(statement, ast.Pass):
+            continue
+        name, annotation = read_field(statement)
+        if name.startswith("_") or "__" in name or name in (item.name for item in fields):
+            raise breach("binding", statement, "record fields: once each, no leading underscore")
+        marked = isinstance(annotation, ast.Subscript) and declared.has(annotation.value, "indexed")
+        if marked and base == "Event":
+            assert isinstance(annotation, ast.Subscript)
+            annotation = annotation.slice
+        kind = declared.read_value(annotation)
+        if isinstance(kind, TupleType) or (base == "Struct" and not isinstance(kind, _SCALARS)):
+            raise breach("type", statement, "the fields of a Struct are scalars")
+        fields.append(Parameter(name, kind, marked))
+    if sum(item.indexed for item in fields) > INDEXED_MAX:
+        raise breach("class", node, f"at most {INDEXED_MAX} fields of an event are indexed")
+    record = RecordModel(node.name, tuple(fields))
+    if base == "Event":
+        declared.events[node.name] = record
+    elif base == "Revert" and node.name not in TAKEN_ERRORS:
+        declared.errors[node.name] = record
+    elif base == "Struct" and fields:
+        pairs = tuple((item.name, item.type) for item in fields)
+        declared.structs[node.name] = StructType(node.name, pairs)
+    else:
+        raise breach("class", node, "a Struct has fields; Error, Panic, Unauthorized are taken")
+
+
+def read_field(statement: ast.stmt) -> tuple[str, ast.expr]:
+    """`name: annotation`, as records and storage declare it."""
+    if isinstance(statement, ast.AnnAssign) and statement.value is None and statement.simple:
+        assert isinstance(statement.target, ast.Name)
+        return statement.target.id, statement.annotation
+    raise breach("class", statement, "fields are declared as `name: type`")
+
+
+def parse_class(node: ast.ClassDef, declared: Declarations, module_doc: str) -> Parsed:
+    fields: dict[str, StorageType] = {}
+    kind: StorageType | None
+    methods: dict[str, MethodModel] = {}
+    functions: dict[str, ast.FunctionDef] = {}
+    for statement in plain_body(node):
+        if isinstance(statement, ast.Pass):
+            continue
+        if isinstance(statement, ast.FunctionDef):
+            name, kind = statement.name, None
+            if name != "__init__":
+                check_name(name, statement)
+        elif isinstance(statement, ast.Assign):
+            name, kind = read_role(statement, declared), RoleType()
+        else:
+            name, annotation = read_field(statement)
+            kind = declared.read_storage(annotation)
+        if name in fields or name in methods or name in declared.names or name in SELF_NAMES:
+            raise breach("binding", statement, f"{name} is taken")
+        if isinstance(statement, ast.FunctionDef):
+            methods[name] = parse_method(statement, fields, declared)
+            functions[name] = statement
+        else:
+            assert kind is not None
+            check_name(name, statement)
+            fields[name] = kind
+    check_abi_names(methods, functions)
+    model = ContractModel(
+        name=node.name,
+        docstring=read_docstring(node) or module_doc,
+        fields=tuple(StorageField(name, kind) for name, kind in fields.items()),
+        methods=tuple(methods.values()),
+        structs=tuple(declared.structs.values()),
+        events=tuple(declared.events.values()),
+        errors=tuple(declared.errors.values()),
+        constants=dict(declared.constants),
+    )
+    return Parsed(model, declared, functions)
+
+
+def read_role(statement: ast.Assign, declared: Declarations) -> str:
+    """`operators = Role()`."""
+    call, target = statement.value, statement.targets[0]
+    if (
+        len(statement.targets) != 1
+        or not isinstance(target, ast.Name)
+        or not isinstance(call, ast.Call)
+        or not declared.has(call.func, "Role")
+        or call.args
+        or call.keywords
+    ):
+        raise breach("class", statement, "storage is `name: type` or `name = Role()`")
+    return target.id
+
+
+def parse_method(
+    node: ast.FunctionDef, fields: dict[str, StorageType], declared: Declarations
+) -> MethodModel:
+    """The signature of a method; its body is left to `check`."""
+    kind, payable, role = read_decorators(node, fields, declared)
+    arguments = node.args.args
+    if not arguments or arguments[0].arg != "self" or arguments[0].annotation is not None:
+        raise breach("class", node, "the first parameter of a method is self")
+    parameters = tuple(
+        Parameter(item.arg, declared.read_value(item.annotation)) for item in arguments[1:]
+    )
+    for item, parameter in zip(arguments[1:], parameters, strict=True):
+        if isinstance(parameter.type, TupleType):
+            raise breach("type", item, "a parameter is a value, a Struct or a list")
+    returns = None
+    if not (isinstance(node.returns, ast.Constant) and node.returns.value is None):
+        if node.returns is None:
+            raise breach("annotation", node, "say what it returns; -> None where nothing is")
+        returns = declared.read_value(node.returns)
+    if kind is Kind.CONSTRUCTOR and returns is not None:
+        raise breach("type", node, "__init__ returns None")
+    return MethodModel(
+        name=node.name,
+        kind=kind,
+        parameters=parameters,
+        returns=returns,
+        payable=payable,
+        role=role,
+        docstring=read_docstring(node),
+        line=node.lineno,
+    )
+
+
+def read_decorators(
+    node: ast.FunctionDef, fields: dict[str, StorageType], declared: Declarations
+) -> tuple[Kind, bool, str | None]:
+    """What a method's one decorator says: kind, payable, role."""
+    constructor, internal = node.name == "__init__", node.name.startswith("_")
+    if not node.decorator_list:
+        if not internal:
+            raise breach("decorator", node, "@view, @write, or a name with a leading underscore")
+        return (Kind.CONSTRUCTOR if constructor else Kind.INTERNAL), False, None
+    decorator = node.decorator_list[0]
+    payable = declared.has(decorator, "payable")
+    if len(node.decorator_list) > 1 or (internal and not (constructor and payable)):
+        raise breach("decorator", decorator, "one decorator; none where the name begins with _")
+    if constructor:
+        return Kind.CONSTRUCTOR, True, None
+    if declared.has(decorator, "view"):
+        return Kind.VIEW, False, None
+    if payable or declared.has(decorator, "write"):
+        return Kind.WRITE, payable, None
+    if isinstance(decorator, ast.Call) and not decorator.args and len(decorator.keywords) == 1:
+        by, payable = decorator.keywords[0], declared.has(decorator.func, "payable")
+        role = by.value.id if by.arg == "by" and isinstance(by.value, ast.Name) else ""
+        known = payable or declared.has(decorator.func, "write")
+        if known and isinstance(fields.get(role), RoleType):
+            return Kind.WRITE, payable, role
+    raise breach("decorator", decorator, "a role is declared above: operators = Role()")
+
+
+def check_abi_names(methods: dict[str, MethodModel], functions: dict[str, ast.FunctionDef]) -> None:
+    """R7: outside, a name is one method, and a parameter's name is used once."""
+    outside: set[str] = set()
+    for name, method in methods.items():
+        if method.kind in (Kind.VIEW, Kind.WRITE):
+            if external_name(name) in outside:
+                raise breach("abi-name", functions[name])
+            outside.add(external_name(name))
+        if len({external_name(item.name) for item in method.parameters}) < len(method.parameters):
+            raise breach("abi-name", functions[name])
