@@ -78,7 +78,7 @@ def read_call(item: JsonValue) -> Call | Malformed:
 
 
 def encode_result(call_id: JsonValue, result: JsonValue) -> bytes:
-    """A reply, compact. Raises RpcError where it would be longer than REPLY_BYTES_MAX."""
+    """A reply, compact."""
     return b"".join((_HEAD, orjson.dumps(call_id), _RESULT, orjson.dumps(result), _END))
 
 
