@@ -1,0 +1,35 @@
+"""ethers 6 under Node.js against a devnet; skipped by name where Node.js or ethers is missing."""
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.devnets import Devnet
+
+TOOLS = Path(__file__).parents[2] / ".tools" / "node"
+SCRIPT = Path(__file__).with_name("ethers_check.mjs")
+
+
+def test_ethers_deploys_sends_and_listens(devnet: Devnet, provider_artifact: Path) -> None:
+    if shutil.which("node") is None or not (TOOLS / "node_modules" / "ethers").is_dir():
+        pytest.skip("ethers is not here: make test installs it where Node.js is")
+    done = subprocess.run(
+        ["node", str(SCRIPT), str(TOOLS), devnet.url, str(provider_artifact)],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout.splitlines()[-1])
+    assert seen["chainId"] == 1947
+    assert seen["providerName"] == "Ethers co-op"
+    assert (seen["addedStatus"], seen["addedType"], seen["event"]) == (1, 2, "UserAdded")
+    assert (seen["legacyType"], seen["usage"], seen["queried"]) == (0, "777", ["777"])
+    assert seen["error"] == seen["expectedError"]
+    assert seen["nonceError"] == "NONCE_EXPIRED"
+    assert seen["subscribed"] is True
+    assert seen["batched"] == 40
