@@ -42,6 +42,10 @@ class Reverted(Signal):
         self.values = values
 
 
+class Refused(Signal):
+    """A call that reaches no method: unknown, ill-formed, or with coin that nothing takes."""
+
+
 class NodeFault(Exception):
     """This machine failed (memory, stack), not the contract: the node stops and tells its operator.
 

@@ -1,0 +1,116 @@
+"""The door between a running contract and the chain: one for each call.
+
+It charges before it works, keeps the words of the call, refuses writes where only reading is
+allowed, and once it has ended a call it ends it again at every touch. Typed storage stands on it
+in `storage`, messages and results in `execution`. 1 gas is about 10 ns of a server core.
+"""
+
+from types import CellType
+from typing import NoReturn
+
+from ledger.contract.signals import (
+    PANIC_READ_ONLY,
+    PANIC_SIZE,
+    OutOfGas,
+    Panicked,
+    Signal,
+)
+from ledger.receipt import Log
+from ledger.state.state import State
+from ledger.types import Address, Slot, Word
+
+GAS_LOAD = 2_000  # a word not yet seen in this call: five trie levels from the disk, 20 to 50 us
+GAS_LOAD_AGAIN = 20
+GAS_STORE = 5_000  # a word first written in this call: hashing its path and 200 bytes on the disk
+GAS_STORE_AGAIN = 50
+GAS_HASH = 150  # a mapping key or the start of an array: one Keccak, 1.6 us
+GAS_KEY_BYTE = 1
+GAS_TOPIC = 375  # Ethereum's: bloom bits, an index, bytes kept for ever
+GAS_LOG_BYTE = 8
+
+TEXT_BYTES_MAX = 65_536
+"""A bytes or string value (SANDBOX R11)."""
+ALLOCATED_BYTES_MAX = 8 << 20
+"""What one transaction may allocate, a sum that never falls, so that a full pool of workers fits
+a Pi's memory (SANDBOX R11)."""
+
+
+class Door:
+    """One call's way to its storage. Fields are read by execution after the call."""
+
+    __slots__ = (
+        "address",
+        "allocated",
+        "cell",
+        "gas_left",
+        "latched",
+        "logs",
+        "read_only",
+        "state",
+        "words",
+        "written",
+    )
+
+    def __init__(self, state: State, address: Address, read_only: bool) -> None:
+        self.state = state
+        self.address = address
+        self.read_only = read_only
+        self.cell: CellType
+        """The gas left, shared with the instrumented code; set once that is bound."""
+        self.words: dict[Slot, Word] = {}
+        self.written: set[Slot] = set()
+        self.logs: list[Log] = []
+        self.allocated = 0
+        self.latched: Signal | None = None
+        self.gas_left = 0
+        """When latched by something else than out of gas: the gas at that moment."""
+
+    def latch(self, signal: Signal) -> NoReturn:
+        """End the call, for good: from here on every charge and every door raises again."""
+        if self.latched is None:
+            self.latched = signal
+            self.gas_left = 0 if isinstance(signal, OutOfGas) else self.cell.cell_contents
+            self.cell.cell_contents = -1
+        raise self.latched
+
+    def run_out(self) -> NoReturn:
+        """What instrumented code calls when its charge has gone below zero."""
+        self.latch(OutOfGas())
+
+    def charge(self, gas: int) -> None:
+        """Take `gas` before the work it pays for."""
+        left = self.cell.cell_contents = self.cell.cell_contents - gas
+        if left < 0:
+            self.run_out()
+
+    def allocate(self, size: int) -> None:
+        """Count `size` bytes before they are made; past the limit the call ends."""
+        self.allocated += size
+        if self.allocated > ALLOCATED_BYTES_MAX:
+            self.latch(Panicked(PANIC_SIZE))
+
+    def load(self, slot: Slot) -> Word:
+        word = self.words.get(slot)
+        if word is None:
+            self.charge(GAS_LOAD)
+            word = self.words[slot] = self.state.get_storage(self.address, slot)
+        else:
+            self.charge(GAS_LOAD_AGAIN)
+        return word
+
+    def store(self, slot: Slot, word: Word) -> None:
+        if self.read_only:
+            self.latch(Panicked(PANIC_READ_ONLY))
+        if slot in self.written:
+            self.charge(GAS_STORE_AGAIN)
+        else:
+            self.charge(GAS_STORE)
+            self.written.add(slot)
+        self.words[slot] = word
+        self.state.set_storage(self.address, slot, word)
+
+    def log(self, topics: tuple[bytes, ...], data: bytes) -> None:
+        if self.read_only:
+            self.latch(Panicked(PANIC_READ_ONLY))
+        self.charge(GAS_TOPIC * (len(topics) + 1) + GAS_LOG_BYTE * len(data))
+        self.logs.append(Log(self.address, topics, data))

@@ -1,0 +1,335 @@
+"""Running a contract: a message goes in, an outcome comes out, the state is changed on the way.
+
+A source is compiled once and kept by code hash and rules version. Outcomes are success, a declared
+revert, a panic with a number, or out of gas; nothing of Python's reaches them (SANDBOX R12). The
+caller moves value, snapshots the state before and reverts it where the outcome is no success.
+"""
+
+from collections import OrderedDict, namedtuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from ledger.contract.artifact import decode_payload
+from ledger.contract.compile import CompiledContract, compile_contract
+from ledger.contract.door import Door
+from ledger.contract.interface import (
+    UNAUTHORIZED,
+    Entry,
+    ErrorCodec,
+    EventCodec,
+    list_errors,
+    make_entry,
+)
+from ledger.contract.layout import get_value_size, place_members
+from ledger.contract.model import Kind, RecordModel
+from ledger.contract.signals import (
+    PANIC_OTHER,
+    NodeFault,
+    Panicked,
+    Refused,
+    Reverted,
+    Signal,
+)
+from ledger.contract.storage import Access, make_access, make_handle, make_word_access
+from ledger.contract.types import ArrayType, MapType, RoleType
+from ledger.encoding import abi
+from ledger.errors import ContractRejected, EncodingError
+from ledger.receipt import Log
+from ledger.state.state import State
+from ledger.types import Address, Hash32, Slot
+
+GAS_CALL = 600  # binding a program to a call and finding its method: 6 us
+GAS_DATA_WORD = 40  # a word decoded or encoded at a door: at most 0.4 us
+GAS_BALANCE = 100  # the account of the running contract was read to find its code
+GAS_SOURCE_BYTE = 300  # parsing, checking and compiling a byte of source: 3 us
+PROGRAMS_KEPT = 64
+"""Compiled contracts kept, of some 300 kB each; compiling again takes up to 30 ms."""
+
+_PANIC = abi.selector("Panic(uint256)")
+Status = Literal["success", "revert", "panic", "out_of_gas"]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockContext:
+    """The block that a message runs in; `timestamp` in Unix seconds, `base_fee` in wei."""
+
+    height: int
+    timestamp: int
+    coinbase: Address
+    gas_limit: int
+    base_fee: int
+    chain_id: int
+
+    @property
+    def number(self) -> int:
+        """What a contract reads as `self.block.number`."""
+        return self.height
+
+
+@dataclass(slots=True)  # not frozen: that costs 2 us more for each transaction
+class Message:
+    """A call or a creation; `gas` is what is left after the intrinsic gas, `value` in wei."""
+
+    sender: Address
+    to: Address
+    value: int
+    data: bytes
+    gas: int
+    static: bool
+    origin: Address
+    gas_price: int
+
+
+@dataclass(slots=True)
+class Outcome:
+    """`output`: return data, or the revert's ABI data; Panic(uint256) where it is a panic."""
+
+    status: Status
+    gas_left: int
+    output: bytes
+    logs: list[Log] = field(default_factory=list)
+
+
+def execute_call(
+    state: State, block: BlockContext, message: Message, rules_version: int = 1
+) -> Outcome:
+    """Run the method that `message.data` names of the contract at `message.to`.
+
+    Raises NodeFault where this machine, not the contract, failed.
+    """
+    to = message.to
+    code_hash = state.get_code_hash(to)
+    program = _programs.get((code_hash, rules_version))
+    if program is None:
+        try:
+            program = load_program(state.get_code(to), code_hash, rules_version)
+        except ContractRejected as error:  # it was accepted once, by the same rules
+            raise NodeFault(f"contract {to.hex()} no longer compiles: {error}") from error
+    return _run(program, program.entries.get(message.data[:4]), 4, state, block, message)
+
+
+def execute_creation(
+    state: State, block: BlockContext, message: Message, rules_version: int = 1
+) -> Outcome:
+    """Check the source in `message.data`, run its constructor for `message.to`, set the code.
+
+    A source that breaks a rule is a revert without data: which rule may depend on the version of
+    Python, so it is told by whoever checks the source before it is sent, never by a receipt.
+    """
+    try:
+        source, arguments = decode_payload(message.data)
+    except EncodingError:
+        return Outcome("revert", message.gas, b"")
+    gas_left = message.gas - GAS_SOURCE_BYTE * len(source)
+    if gas_left < 0:
+        return Outcome("out_of_gas", 0, b"")
+    try:
+        program = load_program(source, None, rules_version)
+    except ContractRejected:
+        return Outcome("revert", gas_left, b"")
+    message = replace(message, data=arguments, gas=gas_left)
+    outcome = _run(program, program.constructor, 0, state, block, message)
+    if outcome.status == "success":
+        state.set_code(message.to, source)
+    return outcome
+
+
+# ---- programs ------------------------------------------------------------------------------------
+
+
+class Host:
+    """What contract code sees as `self`; a subclass per program adds its fields as properties.
+
+    The names of its own that end in `__` cannot be spelled in a contract.
+    """
+
+    __slots__ = ("block", "door__", "msg")
+
+    def __init__(self, door: Door, message: Message, block: BlockContext) -> None:
+        self.door__ = door
+        self.msg = message
+        self.block = block
+
+    @property
+    def address(self) -> Address:
+        return self.door__.address
+
+    @property
+    def balance(self) -> int:
+        door = self.door__
+        door.charge(GAS_BALANCE)
+        return door.state.get_balance(door.address)
+
+    def allocate(self, size: int) -> None:
+        """What makes bytes or lists inside counts their size here first."""
+        self.door__.allocate(size)
+
+
+class Program:
+    """A compiled contract with its doors built: shared between calls and never changed."""
+
+    __slots__ = ("compiled", "constructor", "entries", "env", "errors", "events", "host")
+
+    def __init__(self, compiled: CompiledContract) -> None:
+        model = compiled.model
+        self.compiled = compiled
+        structs: dict[str, Callable[..., Any]] = {
+            struct.name: _make_record(struct.name, [name for name, _ in struct.fields])
+            for struct in model.structs
+        }
+        self.events: dict[type, EventCodec] = {}
+        self.errors = {error.name: ErrorCodec(error, structs) for error in list_errors(model)}
+        self.env = dict(structs)
+        for event in model.events:
+            kind = _make_record(event.name, [each.name for each in event.fields])
+            self.events[kind] = EventCodec(event, structs)
+            self.env[event.name] = kind
+        for error in model.errors:
+            self.env[error.name] = _make_revert(error)
+        entries = [make_entry(each, structs) for each in model.methods if each.kind in _OUTSIDE]
+        self.entries = {entry.selector: entry for entry in entries if entry.selector}
+        self.constructor = next((entry for entry in entries if not entry.selector), None)
+        self.host = self._make_host(structs)
+
+    def _make_host(self, structs: dict[str, Callable[..., Any]]) -> type[Host]:
+        events = self.events
+
+        def emit(host: Host, event: Any) -> None:
+            codec, door = events[type(event)], host.door__
+            data = codec.split(event)
+            door.charge(GAS_DATA_WORD * (1 + codec.data.count_words(data)))
+            door.log(codec.encode_topics(event), codec.data.encode(data))
+
+        members: dict[str, Any] = {"__slots__": (), "emit": emit}
+        fields = self.compiled.model.fields
+        places, _ = place_members(each.type for each in fields)
+        numbers = [number for number, _ in places]
+        for each, (number, offset) in zip(fields, places, strict=True):
+            slot = number.to_bytes(32, "big")
+            if isinstance(each.type, MapType | ArrayType | RoleType):
+                members[each.name] = _make_handle_property(make_handle(each.type, structs), slot)
+            elif get_value_size(each.type) is None:
+                members[each.name] = _make_value_property(make_access(each.type, structs), slot)
+            else:
+                alone = numbers.count(number) == 1
+                access = make_word_access(each.type, offset, alone=alone)
+                members[each.name] = _make_value_property(access, slot)
+        return type("Host", (Host,), members)
+
+
+def _make_handle_property(make: Callable[[Door, Slot], Any], slot: Slot) -> property:
+    return property(lambda host: make(host.door__, slot))
+
+
+def _make_value_property(access: Access, slot: Slot) -> property:
+    load, store = access.load, access.store
+    return property(
+        lambda host: load(host.door__, slot),
+        lambda host, value: store(host.door__, slot, value),
+    )
+
+
+def _make_record(name: str, fields: Sequence[str]) -> type[tuple[Any, ...]]:
+    """The value class of a declared record: immutable, equal by value, quick to make."""
+    return namedtuple(name, fields)  # type: ignore[misc]
+
+
+def _make_revert(error: RecordModel) -> Callable[..., Reverted]:
+    make = _make_record(error.name, [each.name for each in error.fields])
+    return lambda *args, **named: Reverted(error.name, make(*args, **named))
+
+
+_OUTSIDE = (Kind.VIEW, Kind.WRITE, Kind.CONSTRUCTOR)
+_programs: OrderedDict[tuple[Hash32, int], Program] = OrderedDict()
+
+
+def load_program(source: bytes, code_hash: Hash32 | None, rules_version: int) -> Program:
+    """Compile a source; kept under its code hash, if that is given. Raises ContractRejected."""
+    program = Program(compile_contract(source))
+    if code_hash is not None:
+        if len(_programs) >= PROGRAMS_KEPT:
+            _programs.popitem(last=False)
+        _programs[code_hash, rules_version] = program
+    return program
+
+
+# ---- one call ------------------------------------------------------------------------------------
+
+
+def _run(
+    program: Program,
+    entry: Entry | None,
+    arguments_at: int,
+    state: State,
+    block: BlockContext,
+    message: Message,
+) -> Outcome:
+    """Enter a method and turn however that ends into an outcome."""
+    door = Door(state, message.to, message.static)
+    host = program.host(door, message, block)
+    bound = program.compiled.bind(host, program.env, message.gas, door.run_out)
+    door.cell = bound.gas
+    signal: Signal | None = None
+    output = b""
+    try:
+        output = _enter(entry, bound.methods, host, message, message.data[arguments_at:])
+    except Signal as ended:
+        signal = ended
+    except (MemoryError, RecursionError) as error:
+        raise NodeFault(f"running contract {message.to.hex()}: {type(error).__name__}") from error
+    except Exception:  # which class, and its text, may depend on the version of Python
+        signal = Panicked(PANIC_OTHER)
+    gas_left = door.cell.cell_contents
+    if door.latched is not None:
+        signal, gas_left = door.latched, door.gas_left
+    if signal is None:
+        return Outcome("success", gas_left, output, door.logs)
+    return _fail(program, signal, gas_left)
+
+
+def _enter(
+    entry: Entry | None,
+    methods: Mapping[str, Callable[..., Any]],
+    host: Host,
+    message: Message,
+    data: bytes,
+) -> bytes:
+    """Through the door: payment, role, arguments, method, return values."""
+    door = host.door__
+    door.charge(GAS_CALL + GAS_DATA_WORD * (len(data) // 32))
+    door.allocate(2 * len(data))
+    if entry is None:
+        raise Refused
+    method = entry.method
+    if message.value and not method.payable:
+        raise Refused
+    role = method.role
+    if role is not None and message.sender not in getattr(host, role):
+        raise Reverted(UNAUTHORIZED.name, (message.sender, role))
+    try:
+        arguments = entry.arguments.decode(data)
+    except EncodingError:
+        raise Refused from None
+    if method.kind is Kind.VIEW:
+        door.read_only = True
+    result = methods[method.name](*arguments)
+    values = entry.list_returns(result)
+    door.charge(GAS_DATA_WORD * entry.returns.count_words(values))
+    return entry.returns.encode(values)
+
+
+def _fail(program: Program, signal: Signal, gas_left: int) -> Outcome:
+    if isinstance(signal, Refused):
+        return Outcome("revert", gas_left, b"")
+    if isinstance(signal, Reverted):
+        codec = program.errors[signal.name]
+        gas_left -= GAS_DATA_WORD * codec.fields.count_words(signal.values)
+        if gas_left >= 0:
+            try:
+                return Outcome("revert", gas_left, codec.encode(signal.values))
+            except Panicked as panicked:
+                signal = panicked
+    if isinstance(signal, Panicked):
+        return Outcome("panic", gas_left, _PANIC + signal.code.to_bytes(32, "big"))
+    return Outcome("out_of_gas", 0, b"")
