@@ -175,14 +175,14 @@ class Program:
         model = compiled.model
         self.compiled = compiled
         structs: dict[str, Callable[..., Any]] = {
-            struct.name: _make_record(struct.name, [name for name, _ in struct.fields])
+            struct.name: make_record(struct.name, [name for name, _ in struct.fields])
             for struct in model.structs
         }
         self.events: dict[type, EventCodec] = {}
         self.errors = {error.name: ErrorCodec(error, structs) for error in list_errors(model)}
         self.env = dict(structs)
         for event in model.events:
-            kind = _make_record(event.name, [each.name for each in event.fields])
+            kind = make_record(event.name, [each.name for each in event.fields])
             self.events[kind] = EventCodec(event, structs)
             self.env[event.name] = kind
         for error in model.errors:
@@ -230,13 +230,13 @@ def _make_value_property(access: Access, slot: Slot) -> property:
     )
 
 
-def _make_record(name: str, fields: Sequence[str]) -> type[tuple[Any, ...]]:
+def make_record(name: str, fields: Sequence[str]) -> type[tuple[Any, ...]]:
     """The value class of a declared record: immutable, equal by value, quick to make."""
     return namedtuple(name, fields)  # type: ignore[misc]
 
 
 def _make_revert(error: RecordModel) -> Callable[..., Reverted]:
-    make = _make_record(error.name, [each.name for each in error.fields])
+    make = make_record(error.name, [each.name for each in error.fields])
     return lambda *args, **named: Reverted(error.name, make(*args, **named))
 
 
