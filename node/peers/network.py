@@ -1,0 +1,308 @@
+"""All connections of this node: listening, dialling for ever, one connection per peer.
+
+Belongs here: whom to dial and when, who is turned away, which of two connections with one peer
+stays, sending to everybody. Not here: what frames mean (`node.gossip`, `node.sync`).
+
+Of two connections with one peer the newer stays, for the older may be a peer that lost power and
+came back; but where both ends dialled at once, the one that the lower address dialled stays, or
+each end would close the other's.
+"""
+
+import asyncio
+import random
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import aiohttp
+from aiohttp import web
+
+from ledger.crypto.address import to_checksum
+from ledger.types import Address, Hash32
+from node.errors import NodeError, PeerError
+from node.log import Log
+from node.peers.connection import HEARTBEAT_S, Identity, Peer, shake_hands
+from node.peers.frames import FRAME_BYTES_MAX, Kind, encode_frame
+from node.peers.identity import read_peer_fingerprint
+
+HANDSHAKES_MAX = 16
+"""Of strangers at once: each may make us hold a frame of 4 MB."""
+TLS_HANDSHAKE_S = 10.0
+DIAL_TIMEOUT_S = 10.0
+DIAL_PAUSE_S_MIN = 0.25
+DIAL_PAUSE_S_MAX = 15.0
+"""Between attempts, doubling, with a jitter of half: a peer that returns is found within it."""
+STEADY_S = 30.0
+"""A connection that lived so long starts the pauses anew."""
+DIALED_AT_ONCE_S = 3.0
+PENALTY_S = 30.0
+"""A peer that sent what no honest peer sends is not talked to for so long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where the network file says that a node is reached."""
+
+    name: str
+    address: Address
+    host: str
+    port: int
+
+
+class Host(Protocol):
+    """What the network needs of the node."""
+
+    def check_peer(self, address: Address, *, dialed: bool) -> str | None:
+        """Why this node may not connect; None where it may."""
+
+    def peer_connected(self, peer: Peer) -> None: ...
+
+    def peer_disconnected(self, peer: Peer) -> None: ...
+
+    async def receive(self, peer: Peer, kind: Kind, fields: list[Any]) -> None: ...
+
+
+class PeerNetwork:
+    """Keeps a connection with every reachable node of the network."""
+
+    def __init__(
+        self,
+        host: Host,
+        identity: Identity,
+        own_address: Address,
+        endpoints: tuple[Endpoint, ...],
+        tls: tuple[ssl.SSLContext, ssl.SSLContext],
+        fingerprint: Hash32,
+        log: Log,
+        connections_max: int = 64,
+    ) -> None:
+        self.peers: dict[Address, Peer] = {}
+        self._host = host
+        self._identity = identity
+        self._own_address = own_address
+        self._endpoints = tuple(one for one in endpoints if one.address != own_address)
+        self._listening_tls, self._dialling_tls = tls
+        self._fingerprint = fingerprint
+        self._log = log
+        self._connections_max = connections_max
+        self._handshakes = 0
+        self._penalties: dict[Address, float] = {}
+        self._gone: dict[Address, asyncio.Event] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._server: web.Server | None = None
+        self._listener: asyncio.Server | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._stopping = False
+
+    # Life.
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen and start dialling; returns the port. Raises NodeError where it is taken."""
+        self._server = web.Server(self._accept, access_log=None, keepalive_timeout=TLS_HANDSHAKE_S)
+        try:
+            self._listener = await asyncio.get_running_loop().create_server(
+                self._server,
+                host,
+                port,
+                ssl=self._listening_tls,
+                ssl_handshake_timeout=TLS_HANDSHAKE_S,
+            )
+        except OSError as error:
+            raise NodeError(
+                f"cannot listen for peers on {host} port {port}: {error.strerror or error}; "
+                "is another node running, or is peers.port taken?"
+            ) from error
+        # Names are looked up at every dial: an address may have changed since.
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(use_dns_cache=False, limit=0)
+        )
+        self._tasks = [asyncio.create_task(self._keep_dialling(one)) for one in self._endpoints]
+        return int(self._listener.sockets[0].getsockname()[1])
+
+    async def stop(self) -> None:
+        """Close every connection, telling why."""
+        self._stopping = True
+        if self._listener is not None:
+            self._listener.close()
+        for peer in list(self.peers.values()):
+            peer.close("this node is stopping")
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._server is not None:
+            await self._server.shutdown(1.0)
+        if self._session is not None:
+            await self._session.close()
+
+    # Sending.
+
+    def broadcast(self, kind: Kind, *fields: object, but: Peer | None = None) -> None:
+        """Queue one frame for every peer, encoded once."""
+        if not self.peers:
+            return
+        frame = encode_frame(kind, *fields)
+        for peer in self.peers.values():
+            if peer is not but:
+                peer.send_frame(kind, frame)
+
+    def penalise(self, peer: Peer, reason: str) -> None:
+        """Close the connection with a peer that erred and leave it alone for PENALTY_S."""
+        self._penalties[peer.address] = time.monotonic() + PENALTY_S
+        self._log.seldom("peers", "a peer erred", peer=peer, reason=reason)
+        peer.close(reason)
+
+    def recheck(self, may_stay: Callable[[Address], bool]) -> None:
+        """Close connections with nodes that are no longer allowed."""
+        for peer in list(self.peers.values()):
+            if not may_stay(peer.address):
+                peer.close("this node is no longer on the list of allowed nodes")
+
+    # Listening.
+
+    async def _accept(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method != "GET" or request.headers.get("Upgrade", "").lower() != "websocket":
+            return web.Response(status=426, text="this port is for peers of the network only\n")
+        if self._handshakes >= HANDSHAKES_MAX or self._stopping:
+            return web.Response(status=503, text="busy\n")
+        socket = web.WebSocketResponse(
+            max_msg_size=FRAME_BYTES_MAX, heartbeat=HEARTBEAT_S, compress=False, timeout=1.0
+        )
+        await socket.prepare(request)
+        peername = request.transport.get_extra_info("peername") if request.transport else None
+        endpoint = f"{peername[0]}:{peername[1]}" if peername else "?"
+        await self._talk(socket, endpoint, self._fingerprint, dialed=False)
+        return socket
+
+    # Dialling.
+
+    async def _keep_dialling(self, target: Endpoint) -> None:
+        """Connect to a node, and again whenever the connection is gone, for ever."""
+        pause_s = DIAL_PAUSE_S_MIN
+        while True:
+            if target.address in self.peers:
+                await self._gone.setdefault(target.address, asyncio.Event()).wait()
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
+            if target.address in self.peers:
+                continue
+            started = time.monotonic()
+            try:
+                await self._dial(target)
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                self._log.debug("peers", "no connection", name=target.name, reason=error)
+            steady = time.monotonic() - started > STEADY_S
+            pause_s = DIAL_PAUSE_S_MIN if steady else min(2 * pause_s, DIAL_PAUSE_S_MAX)
+
+    async def _dial(self, target: Endpoint) -> None:
+        """One connection from its opening to its end."""
+        assert self._session is not None
+        url = f"wss://{target.host}:{target.port}/"
+        async with asyncio.timeout(DIAL_TIMEOUT_S):
+            socket = await self._session.ws_connect(
+                url,
+                ssl=self._dialling_tls,
+                max_msg_size=FRAME_BYTES_MAX,
+                heartbeat=HEARTBEAT_S,
+                compress=0,
+                timeout=aiohttp.ClientWSTimeout(ws_close=1.0),
+            )
+        try:
+            fingerprint = read_peer_fingerprint(socket.get_extra_info("ssl_object"))
+        except PeerError:
+            await socket.close()
+            raise
+        await self._talk(
+            socket, f"{target.host}:{target.port}", fingerprint, dialed=True, expected=target
+        )
+
+    # Both.
+
+    async def _talk(
+        self,
+        socket: Any,
+        endpoint: str,
+        fingerprint: Hash32,
+        *,
+        dialed: bool,
+        expected: Endpoint | None = None,
+    ) -> None:
+        """Shake hands, then exchange frames until the end."""
+
+        def check_address(address: Address) -> str | None:
+            if expected is not None and address != expected.address:
+                return (
+                    f"the node at {endpoint} is {to_checksum(address)}, "
+                    f"the network file says {to_checksum(expected.address)}"
+                )
+            return self._check_address(address, dialed=dialed)
+
+        peer: Peer | None = None
+        self._handshakes += 1
+        try:
+            try:
+                peer = await shake_hands(
+                    socket,
+                    self._identity,
+                    fingerprint,
+                    endpoint,
+                    dialed=dialed,
+                    check_address=check_address,
+                )
+            finally:
+                self._handshakes -= 1
+            if self._register(peer):
+                await peer.run(self._host.receive)
+        except PeerError as error:
+            self._note_error(peer, endpoint, error)
+        except (ConnectionError, aiohttp.ClientError) as error:
+            self._log.debug("peers", "a connection broke", endpoint=endpoint, reason=error)
+        except Exception as error:  # a fault of ours: said in the log, and the peer comes back
+            self._log.bug("peers", error, endpoint=endpoint)
+        finally:
+            if peer is not None:
+                self._unregister(peer)
+            await socket.close()
+
+    def _check_address(self, address: Address, *, dialed: bool) -> str | None:
+        if address == self._own_address:
+            return "this is our own key: a key runs on one machine only"
+        until = self._penalties.get(address)
+        if until is not None:
+            if time.monotonic() < until:
+                return f"it erred and is left alone for {PENALTY_S:.0f} s"
+            del self._penalties[address]
+        if len(self.peers) >= self._connections_max and address not in self.peers:
+            return f"this node has its {self._connections_max} peers"
+        return self._host.check_peer(address, dialed=dialed)
+
+    def _register(self, peer: Peer) -> bool:
+        """Make this the connection with its peer, unless the other one is to stay."""
+        other = self.peers.get(peer.address)
+        if other is not None:
+            lower_dials = (self._own_address < peer.address) is other.dialed
+            at_once = peer.connected_at - other.connected_at < DIALED_AT_ONCE_S
+            if other.dialed is not peer.dialed and at_once and lower_dials:
+                peer.close("we have a connection already")
+                return False
+            other.close("a newer connection takes its place")
+            self._unregister(other)
+        self.peers[peer.address] = peer
+        self._log.info("peers", "connected", peer=peer, address=to_checksum(peer.address))
+        self._host.peer_connected(peer)
+        return True
+
+    def _unregister(self, peer: Peer) -> None:
+        if self.peers.get(peer.address) is peer:
+            del self.peers[peer.address]
+            self._log.info("peers", "disconnected", peer=peer, reason=peer.close_reason or "closed")
+            self._host.peer_disconnected(peer)
+            gone = self._gone.pop(peer.address, None)
+            if gone is not None:
+                gone.set()
+
+    def _note_error(self, peer: Peer | None, endpoint: str, error: PeerError) -> None:
+        if peer is not None:
+            peer.close_reason = str(error)
+            self._penalties[peer.address] = time.monotonic() + PENALTY_S
+        self._log.seldom("peers", "turned away", peer=peer or endpoint, reason=error)
