@@ -1,0 +1,255 @@
+"""Many writes to a trie at once: every node that changes is encoded and hashed a single time.
+
+The writes are sorted by path and handed down the trie together. A node that came from above is
+never changed: what differs is a new object, so the state before stays readable. A node gets its
+place in the store ("sealed") only when nothing can move it any more: whoever holds a child decides
+first whether it has to be joined with it. Source: Yellow Paper, appendix D, restated for batches.
+"""
+
+from bisect import bisect_left, insort
+from typing import TypeAlias
+
+from ledger.crypto.keccak import keccak256
+from ledger.encoding import rlp
+from ledger.trie.nodes import (
+    BRANCH_SIZE,
+    EMBEDDED_SIZE_MAX,
+    EMPTY,
+    VALUE,
+    Branch,
+    Extension,
+    Fragment,
+    Leaf,
+    Node,
+    Path,
+    encode_node,
+    is_stored,
+    value_of,
+)
+from ledger.trie.source import NodeSource
+
+Write: TypeAlias = tuple[Path, bytes]
+"""A path from the root and the value there; b"" deletes."""
+
+Entry: TypeAlias = tuple[Path, bytes | Extension]
+"""What a new subtree is built from: a value, or an existing child that an extension led to."""
+
+
+class Batch:
+    """One batch of writes; `changes` and `superseded` are complete after `apply`."""
+
+    __slots__ = ("_source", "_writes", "changes", "superseded")
+
+    def __init__(self, source: NodeSource, writes: list[Write]) -> None:
+        """`writes` are sorted, each path once."""
+        self._source = source
+        self._writes = writes
+        self.changes: dict[Path, bytes | None] = {}
+        """The RLP of every node that changed, by path; None where there is none any more."""
+        self.superseded: list[Fragment] = []
+        """The nodes that were stored at these paths before."""
+
+    def apply(self, root: Fragment) -> Fragment:
+        """The root after the writes: EMPTY, or 0xa0 and a hash."""
+        if not self._writes:
+            return root
+        old = None if root == EMPTY else self._source.load(root, b"", 0)
+        new = self._update(old, 0, 0, len(self._writes))
+        return root if new is old else self._seal(new, b"", root)
+
+    def _update(self, node: Node | None, depth: int, low: int, high: int) -> Node | None:
+        """The node at `depth` after writes[low:high], which all pass there; itself if the same."""
+        if type(node) is list:
+            return self._update_branch(node, depth, low, high)
+        if type(node) is Extension:
+            return self._update_extension(node, depth, low, high)
+        assert node is None or type(node) is Leaf
+        return self._update_leaf(node, depth, low, high)
+
+    def _update_branch(self, branch: Branch, depth: int, low: int, high: int) -> Node | None:
+        writes = self._writes
+        load = self._source.load  # locals: this loop runs at every level of every write
+        prefix = writes[low][0][:depth]
+        value = branch[VALUE]
+        if len(writes[low][0]) == depth:
+            value = rlp.encode_bytes(writes[low][1])
+            low += 1
+        changed: dict[int, Node | None] = {}
+        below = depth + 1
+        while low < high:
+            path = writes[low][0]
+            nibble = path[depth]
+            end = low + 1
+            while end < high and writes[end][0][depth] == nibble:
+                end += 1
+            fragment = branch[nibble]
+            old = None if fragment == EMPTY else load(fragment, path, below)
+            new = self._update(old, below, low, end)
+            if new is not old:
+                changed[nibble] = new
+            low = end
+        if None in changed.values() or (value != branch[VALUE] and value == EMPTY):
+            return self._shrink(branch, prefix, changed, value)
+        if not changed and value == branch[VALUE]:
+            return branch
+        return self._fill(branch, prefix, changed, value)
+
+    def _fill(
+        self, branch: Branch, prefix: Path, changed: dict[int, Node | None], value: Fragment
+    ) -> Branch:
+        """The branch with these children and this value in place."""
+        filled = branch.copy()
+        filled[VALUE] = value
+        for nibble, node in changed.items():
+            filled[nibble] = self._seal(node, prefix + _NIBBLES[nibble], branch[nibble])
+        return filled
+
+    def _shrink(
+        self, branch: Branch, prefix: Path, changed: dict[int, Node | None], value: Fragment
+    ) -> Node | None:
+        """The branch after deletions in it, or what replaces it where too little is left."""
+        alive = [
+            nibble
+            for nibble in range(VALUE)
+            if (changed[nibble] is not None if nibble in changed else branch[nibble] != EMPTY)
+        ]
+        if len(alive) > 1 or (alive and value != EMPTY):
+            return self._fill(branch, prefix, changed, value)
+        for nibble, node in changed.items():
+            if node is None:
+                self._vanish(prefix + _NIBBLES[nibble], branch[nibble])
+        if not alive:
+            rest = value_of(value)
+            return None if rest is None else Leaf(b"", rest)
+        nibble = alive[0]
+        path = prefix + _NIBBLES[nibble]
+        child = changed.get(nibble)
+        if child is not None:
+            return self._join(_NIBBLES[nibble], child, path, branch[nibble])
+        child = self._source.load(branch[nibble], path, len(path))
+        if type(child) is list:
+            return Extension(_NIBBLES[nibble], branch[nibble])
+        return self._join(_NIBBLES[nibble], child, path, branch[nibble])
+
+    def _join(self, stretch: Path, child: Node, path: Path, old: Fragment) -> Node:
+        """A new child at `path` and the stretch of path above it, in as few nodes as there can be.
+
+        `old` is what stood at `path` before.
+        """
+        if type(child) is list:
+            return Extension(stretch, self._seal(child, path, old))
+        self._vanish(path, old)
+        if type(child) is Leaf:
+            return Leaf(stretch + child.path, child.value)
+        assert type(child) is Extension
+        return Extension(stretch + child.path, child.child)
+
+    def _update_leaf(self, leaf: Leaf | None, depth: int, low: int, high: int) -> Node | None:
+        """A leaf, or nothing, after writes: whatever comes of it is built anew."""
+        path, value = self._writes[low]
+        if high - low == 1 and (leaf is None or leaf.path == path[depth:]):
+            if leaf is not None and leaf.value == value:
+                return leaf
+            return Leaf(path[depth:], value) if value else None
+        entries: list[Entry] = [write for write in self._writes[low:high] if write[1]]
+        if leaf is not None:
+            own = path[:depth] + leaf.path
+            if all(write[0] != own for write in self._writes[low:high]):
+                insort(entries, (own, leaf.value))
+            if entries == [(own, leaf.value)]:
+                return leaf
+        return self._build(entries, 0, len(entries), depth) if entries else None
+
+    def _update_extension(
+        self, extension: Extension, depth: int, low: int, high: int
+    ) -> Node | None:
+        """First the writes that follow the extension to its end, then those that leave it."""
+        writes = self._writes
+        prefix = writes[low][0][:depth]
+        end = prefix + extension.path
+        first = last = bisect_left(writes, (end, b""), low, high)
+        while last < high and writes[last][0].startswith(end):
+            last += 1
+        result: Node | None = extension
+        if first < last:
+            old = self._source.load(extension.child, end, len(end))
+            new = self._update(old, len(end), first, last)
+            if new is None:
+                self._vanish(end, extension.child)
+                result = None
+            elif new is not old:
+                result = self._join(extension.path, new, end, extension.child)
+        entries: list[Entry] = [
+            write for write in writes[low:first] + writes[last:high] if write[1]
+        ]
+        if not entries:
+            return result
+        if type(result) is Extension:
+            insort(entries, (prefix + result.path, result))
+        elif type(result) is Leaf:
+            insort(entries, (prefix + result.path, result.value))
+        return self._build(entries, 0, len(entries), depth)
+
+    def _build(self, entries: list[Entry], low: int, high: int, depth: int) -> Node:
+        """A subtree where nothing was stored; entries[low:high] share the path up to `depth`.
+
+        An entry that is an extension stands for the child it led to, which keeps its place. What
+        is left of the path to that may be nothing: the caller then takes the child itself.
+        """
+        path, value = entries[low]
+        if high - low == 1:
+            if isinstance(value, bytes):
+                return Leaf(path[depth:], value)
+            return Extension(path[depth:], value.child)
+        split = _common_size(path, entries[high - 1][0], depth)
+        branch = [EMPTY] * BRANCH_SIZE
+        if len(path) == split and isinstance(value, bytes):
+            branch[VALUE] = rlp.encode_bytes(value)
+            low += 1
+        while low < high:
+            path = entries[low][0]
+            end = low + 1
+            while end < high and entries[end][0][split] == path[split]:
+                end += 1
+            child = self._build(entries, low, end, split + 1)
+            if type(child) is Extension and not child.path:
+                branch[path[split]] = child.child
+            else:
+                branch[path[split]] = self._seal(child, path[: split + 1], EMPTY)
+            low = end
+        if split == depth:
+            return branch
+        return Extension(path[depth:split], self._seal(branch, path[:split], EMPTY))
+
+    def _seal(self, node: Node | None, path: Path, old: Fragment) -> Fragment:
+        """Give a node its place; `old` is what stood there before, EMPTY for nothing."""
+        if node is None:
+            self._vanish(path, old)
+            return EMPTY
+        raw = encode_node(node)
+        if len(raw) <= EMBEDDED_SIZE_MAX and path:
+            self._vanish(path, old)
+            return raw
+        if is_stored(old):
+            self.superseded.append(old)
+        self.changes[path] = raw
+        fragment = b"\xa0" + keccak256(raw)
+        self._source.cache.at_depth(len(path)).put(fragment, node)
+        return fragment
+
+    def _vanish(self, path: Path, old: Fragment) -> None:
+        """Nothing is stored at `path` any more."""
+        if is_stored(old):
+            self.superseded.append(old)
+            self.changes[path] = None
+
+
+_NIBBLES = tuple(bytes([nibble]) for nibble in range(16))
+
+
+def _common_size(first: Path, last: Path, start: int) -> int:
+    """How many nibbles two different paths share, which is at least `start`."""
+    end = min(len(first), len(last))
+    while start < end and first[start] == last[start]:
+        start += 1
+    return start

@@ -1,0 +1,175 @@
+"""The three kinds of trie node, in memory and as RLP, and the paths that lead to them.
+
+A path is one byte per nibble (0 to 15), so that walking and slicing are plain indexing; only on
+the wire is it packed ("hex-prefix"). A fragment is a node as it stands inside its parent: nothing
+(0x80), 0xa0 and the hash of a node stored by its path, or a node of less than 32 bytes itself. A
+branch keeps its fragments encoded, so that encoding one again is a join. Not here: where nodes are
+kept, how tries change. Source: Yellow Paper, appendices C and D.
+"""
+
+from binascii import hexlify, unhexlify
+from struct import Struct
+from typing import TypeAlias
+
+from ledger.encoding import rlp
+from ledger.errors import EncodingError
+
+Path: TypeAlias = bytes
+"""One byte per nibble, each 0 to 15."""
+
+Fragment: TypeAlias = bytes
+"""A node as its parent holds it: EMPTY, 0xa0 and a hash (33 bytes), or RLP of under 32 bytes."""
+
+Branch: TypeAlias = list[Fragment]
+"""16 children, then the RLP of the value that ends here. Shared: copied before it is changed."""
+
+EMPTY: Fragment = b"\x80"
+BRANCH_SIZE = 17
+VALUE = 16
+"""The index of a branch's own value."""
+
+HASH_FRAGMENT_SIZE = 33
+EMBEDDED_SIZE_MAX = 31  # what is shorter than a hash stands in its parent
+
+_DIGITS = b"0123456789abcdef"
+_DIGIT_OF_NIBBLE = _DIGITS + bytes(240)
+_NIBBLE_OF_DIGIT = bytes(max(_DIGITS.find(bytes([digit])), 0) for digit in range(256))
+
+_FLAGS = ((b"\0\0", b"\x01"), (b"\x02\0", b"\x03"))  # by kind (extension, leaf), by odd length
+
+# A branch with sixteen hashed children and no value, as most near the top of a large trie are.
+_FULL_SIZE = 532
+_FULL_PREFIX = b"\xf9\x02\x11"
+_FULL = Struct("3x" + "33s" * 16 + "s")
+_FULL_MARKS = b"\xa0" * 16
+
+
+class Leaf:
+    """The end of a key: what is left of its path, and the value, never empty."""
+
+    __slots__ = ("path", "value")
+
+    def __init__(self, path: Path, value: bytes) -> None:
+        self.path = path
+        self.value = value
+
+
+class Extension:
+    """A stretch of path, never empty, that all keys below share; its child is a branch."""
+
+    __slots__ = ("child", "path")
+
+    def __init__(self, path: Path, child: Fragment) -> None:
+        self.path = path
+        self.child = child
+
+
+Node: TypeAlias = Branch | Leaf | Extension
+
+
+def path_of(key: bytes) -> Path:
+    """The nibbles of a key, high one first."""
+    return hexlify(key).translate(_NIBBLE_OF_DIGIT)
+
+
+def pack_path(path: Path, *, is_leaf: bool) -> bytes:
+    """Hex-prefix encoding: flags and, if the length is odd, the first nibble in the first byte."""
+    return unhexlify((_FLAGS[is_leaf][len(path) % 2] + path).translate(_DIGIT_OF_NIBBLE))
+
+
+def unpack_path(packed: bytes) -> tuple[Path, bool]:
+    """The path and whether it is a leaf's. Raises EncodingError on flags that do not exist."""
+    nibbles = path_of(packed)
+    if not nibbles or nibbles[0] > 3:
+        raise EncodingError("trie: a path without its flags")
+    is_leaf = nibbles[0] >= 2
+    if nibbles[0] % 2:
+        return nibbles[1:], is_leaf
+    if nibbles[1]:
+        raise EncodingError("trie: a path of even length with a nibble beside its flags")
+    return nibbles[2:], is_leaf
+
+
+def encode_node(node: Node) -> bytes:
+    """The RLP of a node."""
+    if type(node) is list:
+        return rlp.encode_list_payload(b"".join(node))
+    if type(node) is Leaf:
+        packed = rlp.encode_bytes(pack_path(node.path, is_leaf=True))
+        return rlp.encode_list_payload(packed + rlp.encode_bytes(node.value))
+    assert type(node) is Extension
+    packed = rlp.encode_bytes(pack_path(node.path, is_leaf=False))
+    return rlp.encode_list_payload(packed + node.child)
+
+
+def decode_node(raw: bytes) -> Node:
+    """The node that `raw` is the canonical RLP of. Raises EncodingError on anything else."""
+    branch = _decode_plain_branch(raw)
+    if branch is not None:
+        return branch
+    items = rlp.decode_list(raw)
+    if len(items) == BRANCH_SIZE and isinstance(items[VALUE], bytes):
+        return [*map(_fragment_of, items[:VALUE]), rlp.encode(items[VALUE])]
+    if len(items) != 2 or not isinstance(items[0], bytes):
+        raise EncodingError("trie: a node is a branch of 17 items or a path and an item")
+    path, is_leaf = unpack_path(items[0])
+    if is_leaf:
+        if not isinstance(items[1], bytes) or not items[1]:
+            raise EncodingError("trie: a leaf without a value")
+        return Leaf(path, items[1])
+    child = _fragment_of(items[1])
+    if not path or child == EMPTY:
+        raise EncodingError("trie: an extension that leads nowhere")
+    return Extension(path, child)
+
+
+def value_of(fragment: Fragment) -> bytes | None:
+    """The value that a branch holds itself; None where it holds none."""
+    value = rlp.decode(fragment)
+    assert isinstance(value, bytes)
+    return value or None
+
+
+def _decode_plain_branch(raw: bytes) -> Branch | None:
+    """A branch of hashes alone, taken apart without a detour through values; None for the rest."""
+    size = len(raw)
+    if size == _FULL_SIZE and raw.startswith(_FULL_PREFIX):
+        branch = list(_FULL.unpack(raw))
+        if raw[3 : size - 1 : HASH_FRAGMENT_SIZE] == _FULL_MARKS and branch[VALUE] == EMPTY:
+            return branch
+    if raw[:2] == bytes((0xF8, size - 2 & 0xFF)) and 58 <= size < 258:
+        position = 2
+    elif raw[:3] == bytes((0xF9, size - 3 >> 8 & 0xFF, size - 3 & 0xFF)) and size >= 259:
+        position = 3
+    else:
+        return None
+    branch = []
+    while position < size:
+        if raw[position] == 0xA0:
+            end = position + HASH_FRAGMENT_SIZE
+            branch.append(raw[position:end])
+            position = end
+        elif raw[position] == 0x80:
+            branch.append(EMPTY)
+            position += 1
+        else:
+            return None
+    if position != size or len(branch) != BRANCH_SIZE or branch[VALUE] != EMPTY:
+        return None
+    return branch
+
+
+def _fragment_of(item: rlp.Decoded) -> Fragment:
+    """A decoded child as it stood encoded. Raises EncodingError on what cannot be a child."""
+    fragment = rlp.encode(item)
+    if isinstance(item, bytes):
+        if len(item) not in (0, 32):
+            raise EncodingError("trie: a child that is neither a hash nor a node")
+    elif len(fragment) > EMBEDDED_SIZE_MAX:
+        raise EncodingError("trie: a node of 32 bytes or more inside its parent")
+    return fragment
+
+
+def is_stored(fragment: Fragment) -> bool:
+    """Whether the node stands in the store under its path, and not in its parent."""
+    return len(fragment) == HASH_FRAGMENT_SIZE

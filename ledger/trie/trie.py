@@ -1,0 +1,131 @@
+"""The Merkle-Patricia trie: values by key under one hash, nodes stored by their path.
+
+Writes wait in memory until `commit`, which gives the new root and every node that changed; who
+stores them is not known here. Callers hash keys themselves (the "secure" trie). Source: Yellow
+Paper, appendix D.
+"""
+
+from collections.abc import Sequence
+
+from ledger.crypto.keccak import keccak256
+from ledger.encoding import rlp
+from ledger.trie.batch import Batch
+from ledger.trie.cache import NodeCache
+from ledger.trie.nodes import (
+    EMPTY,
+    VALUE,
+    Extension,
+    Fragment,
+    Leaf,
+    Path,
+    encode_node,
+    is_stored,
+    path_of,
+    value_of,
+)
+from ledger.trie.source import NodeReader as NodeReader
+from ledger.trie.source import NodeSource
+from ledger.types import Hash32
+
+EMPTY_ROOT: Hash32 = keccak256(EMPTY)
+
+
+class Trie:
+    """One trie as of `root`, over nodes that `reader` has; `cache` may be shared by any tries.
+
+    Every method raises StoreError, naming trie and path, where a node it needs is missing.
+    """
+
+    __slots__ = ("_pending", "_source", "root", "superseded")
+
+    def __init__(
+        self,
+        reader: NodeReader,
+        trie_id: bytes = b"",
+        root: Hash32 = EMPTY_ROOT,
+        cache: NodeCache | None = None,
+    ) -> None:
+        """`trie_id` names the trie to the reader: empty for accounts, else a contract's address."""
+        self._source = NodeSource(reader, trie_id, cache if cache is not None else NodeCache())
+        self._pending: dict[bytes, bytes] = {}
+        self.root = root
+        """The root as of the last commit."""
+        self.superseded: list[Fragment] = []
+        """The nodes that commits replaced: no use to the cache once the new root is the head."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value at a key, pending writes included; None where there is none."""
+        value = self._pending.get(key)
+        if value is not None:
+            return value or None
+        return self._walk(path_of(key), None)
+
+    def set(self, key: bytes, value: bytes) -> None:
+        """Write a value with the next commit; b"" deletes."""
+        self._pending[key] = value
+
+    def commit(self) -> tuple[Hash32, dict[Path, bytes | None]]:
+        """Apply the pending writes: the new root, and by path every node that changed.
+
+        None stands for a path where no node is stored any more. The trie goes on from the new root
+        and remembers these nodes, so that its reader need not have them yet.
+        """
+        writes = sorted((path_of(key), value) for key, value in self._pending.items())
+        batch = Batch(self._source, writes)
+        fragment = batch.apply(self._root_fragment())
+        self._pending = {}
+        self.root = EMPTY_ROOT if fragment == EMPTY else fragment[1:]
+        self._source.committed.update(batch.changes)
+        self.superseded += batch.superseded
+        return self.root, batch.changes
+
+    def prove(self, key: bytes) -> list[bytes]:
+        """The stored nodes on the way to a key under `root`, from the root: its proof.
+
+        Where the key is absent they prove that. Pending writes are no part of it.
+        """
+        proof: list[bytes] = []
+        self._walk(path_of(key), proof)
+        return proof
+
+    def _walk(self, path: Path, proof: list[bytes] | None) -> bytes | None:
+        """The value at a path under `root`; the stored nodes passed are added to `proof`."""
+        fragment = self._root_fragment()
+        depth = 0
+        load = self._source.load  # a local: this loop runs for every level of every cold read
+        while fragment != EMPTY:
+            node = load(fragment, path, depth)
+            if proof is not None and is_stored(fragment):
+                proof.append(encode_node(node))
+            if type(node) is list:
+                if depth == len(path):
+                    return value_of(node[VALUE])
+                fragment = node[path[depth]]
+                depth += 1
+            elif type(node) is Leaf:
+                return node.value if node.path == path[depth:] else None
+            else:
+                assert type(node) is Extension
+                if not path.startswith(node.path, depth):
+                    return None
+                fragment = node.child
+                depth += len(node.path)
+        return None
+
+    def _root_fragment(self) -> Fragment:
+        return EMPTY if self.root == EMPTY_ROOT else b"\xa0" + self.root
+
+
+def ordered_root(values: Sequence[bytes]) -> Hash32:
+    """The root over values, none empty, at the RLP of their index, as blocks commit to lists."""
+    trie = Trie(_Nothing())
+    for index, value in enumerate(values):
+        trie.set(rlp.encode_bytes(rlp.encode_uint(index)), value)
+    return trie.commit()[0]
+
+
+class _Nothing:
+    """The reader under a trie that starts empty."""
+
+    def get_node(self, trie: bytes, path: Path) -> bytes | None:
+        return None
