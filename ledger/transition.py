@@ -1,0 +1,225 @@
+"""What a transaction and a block mean, on one page: Ethereum's rules of London without an EVM.
+
+A state and a list of transactions go in; roots, receipts and changes come out. No engine, pool,
+store or clock is known here, so that anything that orders transactions can drive it. Sources:
+Yellow Paper (London) sections 6 and 7, EIP-1559, EIP-2930, EIP-3607; what runs instead of EVM code
+is `ledger.contract`. There are no refunds: clearing a slot costs no more than it should.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ledger.contract.execution import (
+    BlockContext,
+    Message,
+    Outcome,
+    execute_call,
+    execute_creation,
+)
+from ledger.crypto.address import contract_address, to_checksum
+from ledger.errors import (
+    CryptoError,
+    FeeTooLow,
+    GasLimitExceeded,
+    InsufficientFunds,
+    IntrinsicGasTooLow,
+    InvalidBlock,
+    InvalidTransaction,
+    NonceTooHigh,
+    NonceTooLow,
+    NotPermitted,
+    WrongChainId,
+)
+from ledger.permissions import may_deploy
+from ledger.receipt import EMPTY_BLOOM, Receipt, bloom_of
+from ledger.state.account import EMPTY_CODE_HASH
+from ledger.state.state import State, StateChanges
+from ledger.transaction import Transaction
+from ledger.trie.trie import ordered_root
+from ledger.types import Address, Hash32
+
+TRANSACTIONS_MAX = 10_000  # of one block; the gas limit ends a block long before
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What a block did, to be committed once or dropped."""
+
+    state_root: Hash32
+    transactions_root: Hash32
+    receipts_root: Hash32
+    bloom: bytes
+    gas_used: int
+    receipts: tuple[Receipt, ...]
+    changes: StateChanges
+
+
+def check_transaction(state: State, block: BlockContext, transaction: Transaction) -> int:
+    """Whether a transaction may run on this state, by the rules a geth user knows.
+
+    Returns the gas that is used before anything runs. Raises the InvalidTransaction whose name
+    says what its sender must change.
+    """
+    if transaction.chain_id != block.chain_id:
+        raise WrongChainId(transaction.chain_id, block.chain_id)
+    sender = transaction.sender
+    next_nonce = state.get_nonce(sender)
+    if transaction.nonce != next_nonce:
+        kind = NonceTooLow if transaction.nonce < next_nonce else NonceTooHigh
+        raise kind(to_checksum(sender), transaction.nonce, next_nonce)
+    check_unordered(state, block, transaction)
+    return transaction.intrinsic_gas()
+
+
+def check_unordered(state: State, block: BlockContext, transaction: Transaction) -> None:
+    """The rules that hold whatever was sent before: fees, gas, funds, permission to deploy."""
+    sender = transaction.sender
+    if transaction.max_fee < block.base_fee:
+        raise FeeTooLow(transaction.max_fee, block.base_fee)
+    if transaction.max_priority_fee > transaction.max_fee:
+        raise InvalidTransaction(
+            "max priority fee per gas higher than max fee per gas: "
+            f"maxPriorityFeePerGas: {transaction.max_priority_fee}, "
+            f"maxFeePerGas: {transaction.max_fee}"
+        )
+    if transaction.gas > block.gas_limit:
+        raise GasLimitExceeded(transaction.gas, block.gas_limit)
+    intrinsic = transaction.intrinsic_gas()
+    if transaction.gas < intrinsic:
+        raise IntrinsicGasTooLow(transaction.gas, intrinsic)
+    cost = transaction.gas * transaction.max_fee + transaction.value
+    if cost:
+        balance = state.get_balance(sender)
+        if balance < cost:
+            raise InsufficientFunds(to_checksum(sender), balance, cost)
+    if state.get_code_hash(sender) != EMPTY_CODE_HASH:
+        raise InvalidTransaction("sender not an eoa: the sending address holds a contract")
+    if transaction.to is None and not may_deploy(state, sender):
+        raise NotPermitted(to_checksum(sender), "deploy contracts")
+
+
+def apply_transaction(
+    state: State, block: BlockContext, transaction: Transaction, gas_used_before: int = 0
+) -> Receipt:
+    """Run one transaction and return its receipt; the state is changed even if it fails.
+
+    `gas_used_before` is what the block has used so far. Raises InvalidTransaction, and leaves the
+    state untouched, where the transaction cannot stand in the block at all.
+    """
+    if transaction.gas > block.gas_limit - gas_used_before:
+        raise GasLimitExceeded(transaction.gas, block.gas_limit - gas_used_before)
+    intrinsic = check_transaction(state, block, transaction)
+    sender = transaction.sender
+    gas = transaction.gas
+    price = transaction.effective_gas_price(block.base_fee)
+
+    # 1. The sender pays for all the gas it asks for; its nonce is used up whatever happens.
+    if price:
+        state.sub_balance(sender, gas * price)
+    state.increment_nonce(sender)
+
+    # 2. The message runs; what failed is undone.
+    to = transaction.to
+    created = contract_address(sender, transaction.nonce) if to is None else None
+    message = Message(
+        sender=sender,
+        to=to if to is not None else created or b"",
+        value=transaction.value,
+        data=transaction.data,
+        gas=gas - intrinsic,
+        static=False,
+        origin=sender,
+        gas_price=price,
+    )
+    outcome = run_message(state, block, message, creation=to is None)
+    succeeded = outcome.status == "success"
+
+    # 3. What was not used is given back, the tip goes to the proposer, the base fee to nobody.
+    gas_used = gas - outcome.gas_left
+    if price:
+        state.add_balance(sender, outcome.gas_left * price)
+        if price > block.base_fee:
+            state.add_balance(block.coinbase, gas_used * (price - block.base_fee))
+
+    logs = tuple(outcome.logs) if succeeded else ()
+    return Receipt(
+        type=transaction.type,
+        status=int(succeeded),
+        cumulative_gas_used=gas_used_before + gas_used,
+        bloom=bloom_of(logs) if logs else EMPTY_BLOOM,
+        logs=logs,
+        gas_used=gas_used,
+        contract_address=created,
+        output=b"" if succeeded else outcome.output,
+    )
+
+
+def run_message(
+    state: State, block: BlockContext, message: Message, *, creation: bool = False
+) -> Outcome:
+    """Move the value, then run the contract at `message.to` or create it there.
+
+    On failure the state is as before. The caller has checked that the value is there.
+    """
+    snapshot = state.snapshot()
+    if creation and not _is_free(state, message.to):
+        return Outcome("revert", 0, b"", [])
+    if message.value:
+        state.sub_balance(message.sender, message.value)
+        state.add_balance(message.to, message.value)
+    if creation:
+        state.set_nonce(message.to, 1)
+        outcome = execute_creation(state, block, message)
+    elif state.get_code_hash(message.to) == EMPTY_CODE_HASH:
+        outcome = Outcome("success", message.gas, b"", [])
+    else:
+        outcome = execute_call(state, block, message)
+    if outcome.status != "success":
+        state.revert(snapshot)
+    return outcome
+
+
+def execute_block(
+    state: State,
+    block: BlockContext,
+    transactions: Sequence[Transaction],
+    receipts: Sequence[Receipt] | None = None,
+) -> Execution:
+    """Run a block's transactions in order and commit the state in memory.
+
+    `receipts` are given by a proposer that ran them already on this state, one by one, while
+    choosing. Raises InvalidBlock where a transaction could not stand where it stands.
+    """
+    if receipts is None:
+        done: list[Receipt] = []
+        gas_used = 0
+        for index, transaction in enumerate(transactions):
+            try:
+                done.append(apply_transaction(state, block, transaction, gas_used))
+            except (InvalidTransaction, CryptoError) as error:
+                raise InvalidBlock(f"transaction {index}: {error}") from error
+            gas_used = done[-1].cumulative_gas_used
+        receipts = done
+    changes = state.commit()
+    return Execution(
+        state_root=changes.root,
+        transactions_root=ordered_root([transaction.raw for transaction in transactions]),
+        receipts_root=ordered_root([receipt.encode() for receipt in receipts]),
+        bloom=_join_blooms(receipts),
+        gas_used=receipts[-1].cumulative_gas_used if receipts else 0,
+        receipts=tuple(receipts),
+        changes=changes,
+    )
+
+
+def _join_blooms(receipts: Sequence[Receipt]) -> bytes:
+    joined = 0
+    for receipt in receipts:
+        if receipt.logs:
+            joined |= int.from_bytes(receipt.bloom, "big")
+    return joined.to_bytes(256, "big")
+
+
+def _is_free(state: State, address: Address) -> bool:
+    """A contract may only be made where none stands and nothing was sent from (EIP-684)."""
+    return state.get_nonce(address) == 0 and state.get_code_hash(address) == EMPTY_CODE_HASH

@@ -1,0 +1,112 @@
+"""What blocks did since the last flush, in memory, over what the store holds.
+
+Blocks are durable one by one; the state, receipts and indexes they give are kept here and written
+in batches, so that a Pi's card is written seldom. After a crash the missing ones are executed
+again. Not here: which blocks there are (`chain`), how rows are written (`store`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from ledger.receipt import Receipt, encode_receipts
+from ledger.state.state import StateChanges
+from ledger.store.base import StateBatch, Store
+from ledger.types import Hash32, Height
+
+NodeKey = tuple[bytes, bytes]
+Nodes = dict[NodeKey, bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One block's effects."""
+
+    height: Height
+    changes: StateChanges
+    receipts: tuple[Receipt, ...]
+    transaction_hashes: tuple[Hash32, ...]
+
+
+@dataclass(slots=True)
+class Unflushed:
+    """The layers above the store's flushed height, and reads through them."""
+
+    store: Store
+    layers: list[Layer] = field(default_factory=list)
+    _nodes: Nodes = field(default_factory=dict)
+    _codes: dict[Hash32, bytes] = field(default_factory=dict)
+    _places: dict[Hash32, tuple[Height, int]] = field(default_factory=dict)
+
+    def add(self, layer: Layer) -> None:
+        """Put a committed block's effects on top."""
+        self.layers.append(layer)
+        self._nodes.update(layer.changes.nodes)
+        self._codes.update(layer.changes.codes)
+        for index, transaction_hash in enumerate(layer.transaction_hashes):
+            self._places[transaction_hash] = (layer.height, index)
+
+    def flush(self) -> None:
+        """Write all layers in one transaction and forget them."""
+        if not self.layers:
+            return
+        last = self.layers[-1]
+        self.store.flush(
+            StateBatch(
+                height=last.height,
+                state_root=last.changes.root,
+                nodes=[(layer.height, layer.changes.nodes) for layer in self.layers],
+                codes=dict(self._codes),
+                receipts={layer.height: encode_receipts(layer.receipts) for layer in self.layers},
+                transaction_hashes={
+                    layer.height: list(layer.transaction_hashes) for layer in self.layers
+                },
+            )
+        )
+        self.layers.clear()
+        self._nodes.clear()
+        self._codes.clear()
+        self._places.clear()
+
+    # The reader of the newest state.
+
+    def get_node(self, trie: bytes, path: bytes) -> bytes | None:
+        key = (trie, path)
+        if key in self._nodes:
+            return self._nodes[key]
+        return self.store.get_node(trie, path)
+
+    def get_code(self, code_hash: Hash32) -> bytes | None:
+        return self._codes.get(code_hash) or self.store.get_code(code_hash)
+
+    # Receipts and places of transactions.
+
+    def get_receipts(self, height: Height) -> tuple[Receipt, ...] | None:
+        """The receipts of an unflushed block; None where the store has to be asked."""
+        if self.layers and height >= self.layers[0].height:
+            return self.layers[height - self.layers[0].height].receipts
+        return None
+
+    def find_transaction(self, transaction_hash: Hash32) -> tuple[Height, int] | None:
+        return self._places.get(transaction_hash) or self.store.find_transaction(transaction_hash)
+
+
+@dataclass(frozen=True, slots=True)
+class PastReader:
+    """Reads nodes as they were after `height`."""
+
+    unflushed: Unflushed
+    height: Height
+
+    def get_node(self, trie: bytes, path: bytes) -> bytes | None:
+        layers: Sequence[Layer] = self.unflushed.layers
+        key = (trie, path)
+        first = layers[0].height if layers else self.height + 1
+        for layer in reversed(layers[: max(0, self.height - first + 1)]):
+            if key in layer.changes.nodes:
+                return layer.changes.nodes[key]
+        if self.height >= first - 1:
+            return self.unflushed.store.get_node(trie, path)
+        return self.unflushed.store.get_node_at(trie, path, self.height)
+
+    def get_code(self, code_hash: Hash32) -> bytes | None:
+        return self.unflushed.get_code(code_hash)
