@@ -4,4 +4,5 @@ The front (parse, check, gas, instrument, compile) turns a source into typed, ch
 (layout, storage, interface, execution) gives that code its storage and its doors.
 """
 
-from ledger.contract.api import *  # noqa: F403 - the exports are api's public names
+from ledger.contract.api import *  # noqa: F403 - api's __all__ is the list
+from ledger.contract.api import __all__  # noqa: F401

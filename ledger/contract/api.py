@@ -17,111 +17,55 @@ from typing import (
     overload,
 )
 
-from ledger.contract.types import ADDRESS, STRING, FixedBytesType, IntType
+# Inside a method all of these are plain int and bytes; the compiler holds them to their sizes.
+# fmt: off
+# isort: off
+from builtins import (
+    int as uint8, int as uint16, int as uint24, int as uint32, int as uint40, int as uint48,
+    int as uint56, int as uint64, int as uint72, int as uint80, int as uint88, int as uint96,
+    int as uint104, int as uint112, int as uint120, int as uint128, int as uint136,
+    int as uint144, int as uint152, int as uint160, int as uint168, int as uint176,
+    int as uint184, int as uint192, int as uint200, int as uint208, int as uint216,
+    int as uint224, int as uint232, int as uint240, int as uint248, int as uint256, int as int8,
+    int as int16, int as int24, int as int32, int as int40, int as int48, int as int56,
+    int as int64, int as int72, int as int80, int as int88, int as int96, int as int104,
+    int as int112, int as int120, int as int128, int as int136, int as int144, int as int152,
+    int as int160, int as int168, int as int176, int as int184, int as int192, int as int200,
+    int as int208, int as int216, int as int224, int as int232, int as int240, int as int248,
+    int as int256,
+    bytes as address, bytes as bytes1, bytes as bytes2, bytes as bytes3, bytes as bytes4,
+    bytes as bytes5, bytes as bytes6, bytes as bytes7, bytes as bytes8, bytes as bytes9,
+    bytes as bytes10, bytes as bytes11, bytes as bytes12, bytes as bytes13, bytes as bytes14,
+    bytes as bytes15, bytes as bytes16, bytes as bytes17, bytes as bytes18, bytes as bytes19,
+    bytes as bytes20, bytes as bytes21, bytes as bytes22, bytes as bytes23, bytes as bytes24,
+    bytes as bytes25, bytes as bytes26, bytes as bytes27, bytes as bytes28, bytes as bytes29,
+    bytes as bytes30, bytes as bytes31, bytes as bytes32,
+    str as string,
+)
+
+__all__ = [  # noqa: RUF022 - by kind
+    "ZERO_ADDRESS", "Array", "Contract", "Event", "Map", "Optional", "Revert", "Role", "Struct",
+    "address", "indexed", "payable", "string", "view", "write",
+    "uint8", "uint16", "uint24", "uint32", "uint40", "uint48", "uint56", "uint64", "uint72",
+    "uint80", "uint88", "uint96", "uint104", "uint112", "uint120", "uint128", "uint136",
+    "uint144", "uint152", "uint160", "uint168", "uint176", "uint184", "uint192", "uint200",
+    "uint208", "uint216", "uint224", "uint232", "uint240", "uint248", "uint256", "int8", "int16",
+    "int24", "int32", "int40", "int48", "int56", "int64", "int72", "int80", "int88", "int96",
+    "int104", "int112", "int120", "int128", "int136", "int144", "int152", "int160", "int168",
+    "int176", "int184", "int192", "int200", "int208", "int216", "int224", "int232", "int240",
+    "int248", "int256", "bytes1", "bytes2", "bytes3", "bytes4", "bytes5", "bytes6", "bytes7",
+    "bytes8", "bytes9", "bytes10", "bytes11", "bytes12", "bytes13", "bytes14", "bytes15",
+    "bytes16", "bytes17", "bytes18", "bytes19", "bytes20", "bytes21", "bytes22", "bytes23",
+    "bytes24", "bytes25", "bytes26", "bytes27", "bytes28", "bytes29", "bytes30", "bytes31",
+    "bytes32",
+]
+# isort: on
+# fmt: on
 
 T = TypeVar("T")
 K = TypeVar("K", contravariant=True)
 V = TypeVar("V")
 F = TypeVar("F", bound=Callable[..., Any])
-
-uint8 = Annotated[int, IntType(8, False)]
-uint16 = Annotated[int, IntType(16, False)]
-uint24 = Annotated[int, IntType(24, False)]
-uint32 = Annotated[int, IntType(32, False)]
-uint40 = Annotated[int, IntType(40, False)]
-uint48 = Annotated[int, IntType(48, False)]
-uint56 = Annotated[int, IntType(56, False)]
-uint64 = Annotated[int, IntType(64, False)]
-uint72 = Annotated[int, IntType(72, False)]
-uint80 = Annotated[int, IntType(80, False)]
-uint88 = Annotated[int, IntType(88, False)]
-uint96 = Annotated[int, IntType(96, False)]
-uint104 = Annotated[int, IntType(104, False)]
-uint112 = Annotated[int, IntType(112, False)]
-uint120 = Annotated[int, IntType(120, False)]
-uint128 = Annotated[int, IntType(128, False)]
-uint136 = Annotated[int, IntType(136, False)]
-uint144 = Annotated[int, IntType(144, False)]
-uint152 = Annotated[int, IntType(152, False)]
-uint160 = Annotated[int, IntType(160, False)]
-uint168 = Annotated[int, IntType(168, False)]
-uint176 = Annotated[int, IntType(176, False)]
-uint184 = Annotated[int, IntType(184, False)]
-uint192 = Annotated[int, IntType(192, False)]
-uint200 = Annotated[int, IntType(200, False)]
-uint208 = Annotated[int, IntType(208, False)]
-uint216 = Annotated[int, IntType(216, False)]
-uint224 = Annotated[int, IntType(224, False)]
-uint232 = Annotated[int, IntType(232, False)]
-uint240 = Annotated[int, IntType(240, False)]
-uint248 = Annotated[int, IntType(248, False)]
-uint256 = Annotated[int, IntType(256, False)]
-int8 = Annotated[int, IntType(8, True)]
-int16 = Annotated[int, IntType(16, True)]
-int24 = Annotated[int, IntType(24, True)]
-int32 = Annotated[int, IntType(32, True)]
-int40 = Annotated[int, IntType(40, True)]
-int48 = Annotated[int, IntType(48, True)]
-int56 = Annotated[int, IntType(56, True)]
-int64 = Annotated[int, IntType(64, True)]
-int72 = Annotated[int, IntType(72, True)]
-int80 = Annotated[int, IntType(80, True)]
-int88 = Annotated[int, IntType(88, True)]
-int96 = Annotated[int, IntType(96, True)]
-int104 = Annotated[int, IntType(104, True)]
-int112 = Annotated[int, IntType(112, True)]
-int120 = Annotated[int, IntType(120, True)]
-int128 = Annotated[int, IntType(128, True)]
-int136 = Annotated[int, IntType(136, True)]
-int144 = Annotated[int, IntType(144, True)]
-int152 = Annotated[int, IntType(152, True)]
-int160 = Annotated[int, IntType(160, True)]
-int168 = Annotated[int, IntType(168, True)]
-int176 = Annotated[int, IntType(176, True)]
-int184 = Annotated[int, IntType(184, True)]
-int192 = Annotated[int, IntType(192, True)]
-int200 = Annotated[int, IntType(200, True)]
-int208 = Annotated[int, IntType(208, True)]
-int216 = Annotated[int, IntType(216, True)]
-int224 = Annotated[int, IntType(224, True)]
-int232 = Annotated[int, IntType(232, True)]
-int240 = Annotated[int, IntType(240, True)]
-int248 = Annotated[int, IntType(248, True)]
-int256 = Annotated[int, IntType(256, True)]
-address = Annotated[bytes, ADDRESS]
-bytes1 = Annotated[bytes, FixedBytesType(1)]
-bytes2 = Annotated[bytes, FixedBytesType(2)]
-bytes3 = Annotated[bytes, FixedBytesType(3)]
-bytes4 = Annotated[bytes, FixedBytesType(4)]
-bytes5 = Annotated[bytes, FixedBytesType(5)]
-bytes6 = Annotated[bytes, FixedBytesType(6)]
-bytes7 = Annotated[bytes, FixedBytesType(7)]
-bytes8 = Annotated[bytes, FixedBytesType(8)]
-bytes9 = Annotated[bytes, FixedBytesType(9)]
-bytes10 = Annotated[bytes, FixedBytesType(10)]
-bytes11 = Annotated[bytes, FixedBytesType(11)]
-bytes12 = Annotated[bytes, FixedBytesType(12)]
-bytes13 = Annotated[bytes, FixedBytesType(13)]
-bytes14 = Annotated[bytes, FixedBytesType(14)]
-bytes15 = Annotated[bytes, FixedBytesType(15)]
-bytes16 = Annotated[bytes, FixedBytesType(16)]
-bytes17 = Annotated[bytes, FixedBytesType(17)]
-bytes18 = Annotated[bytes, FixedBytesType(18)]
-bytes19 = Annotated[bytes, FixedBytesType(19)]
-bytes20 = Annotated[bytes, FixedBytesType(20)]
-bytes21 = Annotated[bytes, FixedBytesType(21)]
-bytes22 = Annotated[bytes, FixedBytesType(22)]
-bytes23 = Annotated[bytes, FixedBytesType(23)]
-bytes24 = Annotated[bytes, FixedBytesType(24)]
-bytes25 = Annotated[bytes, FixedBytesType(25)]
-bytes26 = Annotated[bytes, FixedBytesType(26)]
-bytes27 = Annotated[bytes, FixedBytesType(27)]
-bytes28 = Annotated[bytes, FixedBytesType(28)]
-bytes29 = Annotated[bytes, FixedBytesType(29)]
-bytes30 = Annotated[bytes, FixedBytesType(30)]
-bytes31 = Annotated[bytes, FixedBytesType(31)]
-bytes32 = Annotated[bytes, FixedBytesType(32)]
-string = Annotated[str, STRING]
 
 Optional = Annotated[T, "Optional"]
 """Only as the value of a Map: the struct {bool present; T value}, and `in` asks for presence."""

@@ -34,7 +34,7 @@ from ledger.contract.signals import (
 from ledger.contract.storage import Access, make_access, make_handle, make_word_access
 from ledger.contract.types import ArrayType, MapType, RoleType
 from ledger.encoding import abi
-from ledger.errors import ContractRejected, EncodingError
+from ledger.errors import ContractRejected, EncodingError, StoreError
 from ledger.receipt import Log
 from ledger.state.state import State
 from ledger.types import Address, Hash32, Slot
@@ -46,6 +46,9 @@ GAS_SOURCE_BYTE = 300  # parsing, checking and compiling a byte of source: 3 us
 PROGRAMS_KEPT = 64
 """Compiled contracts kept, of some 300 kB each; compiling again takes up to 30 ms."""
 
+_PYTHON_ERRORS = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, NameError)
+"""What an operation on values can raise. Which one, and its text, may depend on the version of
+Python, so all are one number. Whatever else is raised is this machine's."""
 _PANIC = abi.selector("Panic(uint256)")
 Status = Literal["success", "revert", "panic", "out_of_gas"]
 
@@ -96,7 +99,7 @@ def execute_call(
 ) -> Outcome:
     """Run the method that `message.data` names of the contract at `message.to`.
 
-    Raises NodeFault where this machine, not the contract, failed.
+    Raises NodeFault or StoreError where this machine, not the contract, failed.
     """
     to = message.to
     code_hash = state.get_code_hash(to)
@@ -276,10 +279,12 @@ def _run(
         output = _enter(entry, bound.methods, host, message, message.data[arguments_at:])
     except Signal as ended:
         signal = ended
-    except (MemoryError, RecursionError) as error:
-        raise NodeFault(f"running contract {message.to.hex()}: {type(error).__name__}") from error
-    except Exception:  # which class, and its text, may depend on the version of Python
+    except _PYTHON_ERRORS:
         signal = Panicked(PANIC_OTHER)
+    except StoreError:
+        raise
+    except Exception as error:
+        raise NodeFault(f"running contract {message.to.hex()}: {error!r}") from error
     gas_left = door.cell.cell_contents
     if door.latched is not None:
         signal, gas_left = door.latched, door.gas_left
