@@ -63,8 +63,8 @@ EXPORTS = frozenset(VALUE_NAMES) | frozenset(_API_NAMES.split())
 """What `from ledger.contract import` may name; a test compares it with `api`."""
 BUILTINS = frozenset(_BUILTIN_NAMES.split())
 """Frozen: a list read from the running Python would differ by version."""
-SELF_NAMES = frozenset(("msg", "block", "address", "balance", "emit"))
-"""What `self` has besides the contract's own fields and methods."""
+SELF_NAMES = frozenset(("msg", "block", "address", "balance", "emit", "allocate"))
+"""What `self` has besides the contract's own fields and methods; the last is the host's alone."""
 TAKEN_ERRORS = frozenset(("Error", "Panic", "Unauthorized"))
 """Reverts that every ABI knows already."""
 

@@ -24,6 +24,9 @@ class Rule(NamedTuple):
     hint: str
 
 
+RULES_VERSION = 1
+"""Named by the chain: another table of rules or prices is another version."""
+
 RULES: dict[str, Rule] = {
     rule.name: rule
     for rule in (

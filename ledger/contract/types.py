@@ -102,6 +102,11 @@ class MapType:
     keys: tuple[ValueType, ...]
     value: "StorageType"
 
+    @property
+    def plain_value(self) -> "StorageType":
+        """What is read and written at a key: of an Optional, the value."""
+        return self.value.value if isinstance(self.value, OptionalType) else self.value
+
 
 @dataclass(frozen=True, slots=True)
 class ArrayType:

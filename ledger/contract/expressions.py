@@ -1,0 +1,439 @@
+"""The one static type of every expression of a method (rules R4, R5, R7, R10).
+
+What belongs here: what an expression may be, what it gives, which of its integers must be tested
+when it runs, and which operations are sized, so that a helper charges before it works. Statements,
+control flow and the call graph are `check`'s.
+"""
+
+import ast
+from collections.abc import Sequence
+from typing import TypeAlias, cast
+
+from ledger.contract import ranges
+from ledger.contract.model import Kind, Parameter
+from ledger.contract.parse import Parsed, literal_fits, type_of_literal
+from ledger.contract.ranges import INDEX, INT, Range, range_of
+from ledger.contract.rules import breach
+from ledger.contract.types import (
+    ADDRESS,
+    BOOL,
+    BYTES,
+    STRING,
+    AddressType,
+    ArrayType,
+    BytesType,
+    FixedBytesType,
+    IntType,
+    ListType,
+    MapType,
+    OptionalType,
+    RoleType,
+    StorageType,
+    StringType,
+    StructType,
+    TupleType,
+    ValueType,
+)
+
+Type: TypeAlias = Range | StorageType
+"""A type inside a method: integers are a Range; a map, array or role is a handle, not a value."""
+
+LIST_ITEMS_MAX = 16_384
+TEXT_SIZE_MAX = 65_536
+"""Bytes, or characters of a string: longer ones are never made."""
+ARRAY_ITEMS_MAX = 1 << 64
+"""More appends than anybody can pay for."""
+
+_WORD, _TIME = IntType(256, False), IntType(64, False)
+ENVIRONMENT: dict[tuple[str, str], StorageType] = {
+    ("", "address"): ADDRESS,
+    ("", "balance"): _WORD,
+    ("msg", "sender"): ADDRESS,
+    ("msg", "value"): _WORD,
+    ("block", "timestamp"): _TIME,
+    ("block", "number"): _TIME,
+}
+WRITERS = frozenset(("append", "pop", "remove", "grant", "revoke"))
+_HANDLES = (MapType, ArrayType, RoleType, OptionalType)
+
+
+def inside(kind: StorageType | Range) -> Type:
+    """The type a declared value has inside a method."""
+    return range_of(kind) if isinstance(kind, IntType) else kind
+
+
+def is_self(node: ast.expr, attribute: str = "") -> bool:
+    """Whether `node` is self, or self.attribute."""
+    if attribute:
+        return isinstance(node, ast.Attribute) and node.attr == attribute and is_self(node.value)
+    return isinstance(node, ast.Name) and node.id == "self"
+
+
+def describe(kind: Type) -> str:
+    """A type in the author's words."""
+    if isinstance(kind, StructType):
+        return kind.name
+    names = {Range: "an integer", IntType: "an integer", MapType: "a Map", ArrayType: "an Array"}
+    return names.get(type(kind)) or "a " + type(kind).__name__.removesuffix("Type").lower()
+
+
+class Expressions:
+    """Types expressions of one contract; what it finds out is keyed by the tree's nodes."""
+
+    def __init__(self, parsed: Parsed) -> None:
+        self.parsed = parsed
+        self.fields: dict[str, StorageType] = {f.name: f.type for f in parsed.model.fields}
+        self.methods = {method.name: method for method in parsed.model.methods}
+        self.types: dict[ast.expr, Type] = {}
+        self.tested: dict[ast.expr, Range] = {}  # the values a node may have at run time
+        self.helpers: dict[ast.expr, str] = {}  # sized operations: the method of `helpers.Sized`
+        self.locals: dict[str, Type] = {}  # of the method at hand
+        self.assigned: set[str] = set()
+        self.stored: set[str] = set()  # every name the method stores to
+        self.calls: dict[str, ast.expr] = {}  # methods it calls, and where
+        self.writes: ast.AST | None = None  # where it writes, if it does
+        self.iterated: list[str] = []  # lists that loops around this place go through
+
+    # -- what is asked for ------------------------------------------------------------------
+
+    def value(self, node: ast.expr) -> Type:
+        """The type of a value; a handle is none (R10)."""
+        kind = self.place(node)
+        if isinstance(kind, _HANDLES):
+            raise breach("handle", node)
+        return kind
+
+    def integer(self, node: ast.expr, allowed: Range = INT) -> Range:
+        """An integer; it is tested at run time where it may leave `allowed`."""
+        kind = self.value(node)
+        if not isinstance(kind, Range):
+            raise breach("type", node, f"an integer is needed, this is {describe(kind)}")
+        if not kind.within(allowed):
+            self.tested[node] = allowed
+        return kind.clip(allowed)
+
+    def expect(self, node: ast.expr, wanted: StorageType, door: bool = False) -> None:
+        """A value of the declared type `wanted`. A `door` of the host tests ranges itself."""
+        if isinstance(wanted, ListType) and isinstance(node, ast.List):
+            for item in node.elts:
+                self.expect(item, wanted.element)
+            self.types[node], self.helpers[node] = wanted, "literal"
+        elif isinstance(wanted, TupleType) and isinstance(node, ast.Tuple):
+            self.expect_all(node.elts, wanted.elements, node, door)
+            self.types[node] = wanted
+        elif isinstance(wanted, IntType):
+            self.integer(node, INT if door else range_of(wanted))
+        elif isinstance(wanted, FixedBytesType | AddressType) and isinstance(node, ast.Constant):
+            if not literal_fits(node.value, wanted):
+                raise breach("type", node, f"{describe(wanted)} is needed")
+            self.types[node] = wanted
+        elif (found := self.value(node)) != wanted:
+            raise breach("type", node, f"this is {describe(found)}, not {describe(wanted)}")
+
+    def expect_all(
+        self, nodes: Sequence[ast.expr], wanted: Sequence[StorageType], at: ast.AST, door: bool
+    ) -> None:
+        if len(nodes) != len(wanted):
+            raise breach("type", at, f"{len(wanted)} values are needed, not {len(nodes)}")
+        for node, kind in zip(nodes, wanted, strict=True):
+            self.expect(node, kind, door)
+
+    def same(self, nodes: Sequence[ast.expr]) -> Type:
+        """The one type of several values; of integers, the range that holds them all."""
+        kinds = [self.value(node) for node in nodes]
+        result = kinds[0]
+        for node, kind in zip(nodes, kinds, strict=True):
+            if isinstance(kind, Range) and isinstance(result, Range):
+                result = result.join(kind)
+            elif kind != result:
+                raise breach("type", node, f"{describe(kind)} beside {describe(result)}")
+        return result
+
+    def place(self, node: ast.expr) -> Type:
+        """The type of what stands here, a handle included."""
+        kind: Type | None = self.types.get(node)
+        if kind is None:
+            read = getattr(self, "of_" + type(node).__name__, None)
+            if read is None:
+                raise breach("form", node, "this cannot stand here")
+            self.types[node] = kind = cast(Type, read(node))
+        if isinstance(kind, Range) and not kind.within(INT):
+            self.tested.setdefault(node, INT)
+            return kind.clip(INT)
+        return kind
+
+    # -- names, attributes, places -----------------------------------------------------------
+
+    def of_Constant(self, node: ast.Constant) -> Type:
+        value = node.value
+        if type(value) is int:
+            return Range(value, value)
+        if isinstance(value, bool | str | bytes):
+            return type_of_literal(value)
+        raise breach("type", node, "there is no None: use Optional in a Map, and `in`")
+
+    def of_Name(self, node: ast.Name) -> Type:
+        name, declared = node.id, self.parsed.declarations
+        if name in self.stored or name in self.locals:
+            if name not in self.assigned:
+                raise breach("unassigned", node)
+            return self.locals[name]
+        if name in declared.constants:
+            value = declared.constants[name]
+            return Range(value, value) if type(value) is int else declared.constant_types[name]
+        if name == "ZERO_ADDRESS" and name in declared.imported:
+            return ADDRESS
+        raise breach("handle" if name == "self" else "name", node)
+
+    def of_Attribute(self, node: ast.Attribute) -> Type:
+        owner, name = node.value, node.attr
+        if is_self(owner) and name in self.fields:
+            return inside(self.fields[name])
+        if is_self(owner) or is_self(owner, "msg") or is_self(owner, "block"):
+            known = ENVIRONMENT.get((owner.attr if isinstance(owner, ast.Attribute) else "", name))
+            if known is None:
+                raise breach("attribute", node, f"there is no such value: {name}")
+            return inside(known)
+        kind = self.value(owner)
+        fields = dict(kind.fields) if isinstance(kind, StructType) else {}
+        if name not in fields:
+            raise breach("attribute", node, f"{describe(kind)} has no {name}")
+        return inside(fields[name])
+
+    def of_Subscript(self, node: ast.Subscript) -> Type:
+        owner = self.place(node.value)
+        if isinstance(owner, MapType):
+            self.keys(node.slice, owner)
+            return inside(owner.plain_value)
+        if isinstance(node.slice, ast.Slice):
+            if owner != BYTES:
+                raise breach("type", node, "only bytes are sliced")
+            for end in (node.slice.lower, node.slice.upper):
+                if end is not None:
+                    self.integer(end)
+            self.helpers[node] = "slice"
+            return BYTES
+        if isinstance(owner, ArrayType):
+            self.integer(node.slice)
+            return inside(owner.element)
+        if not isinstance(owner, ListType) and owner != BYTES:
+            raise breach("type", node, f"{describe(owner)} has no elements")
+        self.integer(node.slice)
+        if not isinstance(node.value, ast.Name):
+            self.helpers[node] = "element"
+        return inside(owner.element) if isinstance(owner, ListType) else Range(0, 255)
+
+    def keys(self, node: ast.expr, owner: MapType) -> None:
+        """`m[a]`, or `m[a, b]` of a map with a tuple of keys."""
+        several = len(owner.keys) > 1
+        nodes = node.elts if several and isinstance(node, ast.Tuple) else [node]
+        self.expect_all(nodes, owner.keys, node, door=True)
+
+    # -- operators ---------------------------------------------------------------------------
+
+    def of_BinOp(self, node: ast.BinOp) -> Type:
+        left = self.value(node.left)
+        if left in (BYTES, STRING):
+            if not isinstance(node.op, ast.Add) or self.value(node.right) != left:
+                raise breach("type", node, "text is only added to its like")
+            self.helpers[node] = "concat"
+            return left
+        a = self.integer(node.left)
+        if isinstance(node.op, ast.LShift | ast.RShift | ast.Pow):
+            b = self.integer(node.right, INDEX)
+        else:
+            b = self.integer(node.right)
+        result = ranges.compute_binary(node.op, a, b)
+        if isinstance(node.op, ast.RShift) and b.high > TEXT_SIZE_MAX:
+            self.helpers[node] = "shift_right"
+        if result is None:
+            self.helpers[node] = "power" if isinstance(node.op, ast.Pow) else "shift_left"
+            return Range(0 if a.low >= 0 else INT.low, INT.high)
+        return result
+
+    def of_UnaryOp(self, node: ast.UnaryOp) -> Type:
+        if isinstance(node.op, ast.Not):
+            self.expect(node.operand, BOOL)
+            return BOOL
+        return ranges.compute_unary(node.op, self.integer(node.operand))
+
+    def of_BoolOp(self, node: ast.BoolOp) -> Type:
+        for operand in node.values:
+            self.expect(operand, BOOL)
+        return BOOL
+
+    def of_IfExp(self, node: ast.IfExp) -> Type:
+        self.expect(node.test, BOOL)
+        return self.same([node.body, node.orelse])
+
+    def of_Compare(self, node: ast.Compare) -> Type:
+        values = [node.left, *node.comparators]
+        if isinstance(node.ops[0], ast.In | ast.NotIn) and len(node.ops) == 1:
+            return self.membership(node)
+        kind = self.comparable(values)
+        for op in node.ops:
+            if isinstance(op, ast.In | ast.NotIn):
+                raise breach("type", node, "`in` stands alone")
+            if not isinstance(op, ast.Eq | ast.NotEq) and not isinstance(kind, Range):
+                raise breach("type", node, "only integers have an order")
+        if isinstance(kind, BytesType | StringType):
+            if len(node.ops) > 1:
+                raise breach("type", node, "compare text two at a time")
+            self.helpers[node] = "equal" if isinstance(node.ops[0], ast.Eq) else "differ"
+        return BOOL
+
+    def comparable(self, nodes: list[ast.expr]) -> Type:
+        """One type; a literal of bytes takes that of the bytesN or address beside it."""
+        for node in nodes:
+            if not isinstance(node, ast.Constant):
+                kind = self.value(node)
+                if isinstance(kind, FixedBytesType | AddressType):
+                    for other in nodes:
+                        self.expect(other, kind)
+                    return kind
+        kind = self.same(nodes)
+        if isinstance(kind, StructType | ListType | TupleType):
+            raise breach("type", nodes[0], "compare the parts")
+        return kind
+
+    def membership(self, node: ast.Compare) -> Type:
+        owner, item = self.place(node.comparators[0]), node.left
+        if isinstance(owner, MapType) and isinstance(owner.value, OptionalType):
+            self.keys(item, owner)
+        elif isinstance(owner, RoleType):
+            self.expect(item, ADDRESS)
+        elif isinstance(owner, ListType) and not isinstance(owner.element, StructType):
+            self.expect(item, owner.element)
+            missing = isinstance(node.ops[0], ast.NotIn)
+            self.helpers[node] = "lacks" if missing else "contains"
+        else:
+            raise breach("type", node, "`in` asks a list, a Role, or a Map of Optional values")
+        return BOOL
+
+    # -- calls -------------------------------------------------------------------------------
+
+    def of_Call(self, node: ast.Call) -> Type:
+        """A call that gives a value."""
+        kind = self.call(node)
+        if kind is None:
+            raise breach("type", node, "this gives no value")
+        return kind
+
+    def call(self, node: ast.Call) -> Type | None:
+        """A builtin, a struct, a method of self, or of a list or handle."""
+        function = node.func
+        if isinstance(function, ast.Name):
+            struct = self.parsed.declarations.structs.get(function.id)
+            if struct is not None:
+                fields = tuple(Parameter(*field) for field in struct.fields)
+                self.record(node, fields, door=False)
+                return struct
+            return self.builtin(node, function.id)
+        if not isinstance(function, ast.Attribute):
+            raise breach("form", node, "call a name or a method")
+        if node.keywords:
+            raise breach("form", node, "names of arguments are for records only")
+        if is_self(function, "emit"):
+            self.emit(node)
+            return None
+        if is_self(function.value):
+            return self.internal(node, function.attr)
+        return self.on_container(node, function)
+
+    def record(self, node: ast.Call, fields: Sequence[Parameter], door: bool) -> None:
+        """The arguments of a struct, event or revert: by place, then by name, each once."""
+        names = [item.name for item in fields]
+        given = dict(zip(names, node.args, strict=False))
+        for keyword in node.keywords:
+            if keyword.arg not in names or keyword.arg in given:
+                raise breach("type", node, f"fields are {', '.join(names)}, each once")
+            given[keyword.arg] = keyword.value
+        if len(given) != len(names) or len(node.args) > len(names):
+            raise breach("type", node, f"fields are {', '.join(names)}, each once")
+        for item in fields:
+            self.expect(given[item.name], item.type, door)
+
+    def emit(self, node: ast.Call) -> None:
+        event = node.args[0] if len(node.args) == 1 else None
+        name = event.func if isinstance(event, ast.Call) else None
+        known = self.parsed.declarations.events.get(getattr(name, "id", ""))
+        if known is None or not isinstance(event, ast.Call):
+            raise breach("type", node, "self.emit(MyEvent(...)), made in place")
+        self.record(event, known.fields, door=True)
+        self.writes = self.writes or node
+
+    def internal(self, node: ast.Call, name: str) -> Type | None:
+        method = self.methods.get(name)
+        if method is None:
+            raise breach("attribute", node, f"there is no method {name}")
+        if method.kind is Kind.CONSTRUCTOR or method.role or method.payable:
+            raise breach("attribute", node, "its door would be passed by: move the body to _helper")
+        self.expect_all(node.args, [item.type for item in method.parameters], node, door=False)
+        self.calls.setdefault(name, node)
+        return None if method.returns is None else inside(method.returns)
+
+    def on_container(self, node: ast.Call, function: ast.Attribute) -> Type | None:
+        """append, pop; remove; grant, revoke."""
+        owner, name, arguments = self.place(function.value), function.attr, node.args
+        result: Type | None = None
+        if isinstance(owner, ArrayType | ListType) and name in ("append", "pop"):
+            wanted = [owner.element] if name == "append" else []
+            self.expect_all(arguments, wanted, node, door=isinstance(owner, ArrayType))
+            result = None if wanted else inside(owner.element)
+        elif isinstance(owner, RoleType) and name in ("grant", "revoke"):
+            self.expect_all(arguments, [ADDRESS], node, door=True)
+        elif isinstance(owner, MapType) and name == "remove" and len(arguments) == 1:
+            if isinstance(owner.value, MapType | ArrayType):
+                raise breach("type", node, "only a single value is removed")
+            self.keys(arguments[0], owner)
+        else:
+            raise breach("attribute", node, f"{describe(owner)} has no such method")
+        if isinstance(owner, ListType):
+            self.check_not_iterated(function.value)
+            self.helpers[node] = name
+        else:
+            self.writes = self.writes or node
+        return result
+
+    def check_not_iterated(self, node: ast.expr) -> None:
+        if isinstance(node, ast.Name) and node.id in self.iterated:
+            raise breach("iteration", node)
+
+    def builtin(self, node: ast.Call, name: str) -> Type:
+        arguments = node.args
+        if node.keywords:
+            raise breach("form", node, "names of arguments are for records only")
+        if name == "len" and len(arguments) == 1:
+            kind = self.place(arguments[0])
+            if kind == BYTES or isinstance(kind, ListType | ArrayType):
+                return Range(0, ARRAY_ITEMS_MAX if isinstance(kind, ArrayType) else TEXT_SIZE_MAX)
+            raise breach("type", node, f"{describe(kind)} has no length")
+        if name == "abs" and len(arguments) == 1:
+            return ranges.compute_abs(self.integer(arguments[0]))
+        if name == "divmod" and len(arguments) == 2:
+            a, b = self.integer(arguments[0]), self.integer(arguments[1])
+            self.helpers[node] = "divide"
+            quotient = ranges.compute_binary(ast.FloorDiv(), a, b)
+            remainder = ranges.compute_binary(ast.Mod(), a, b)
+            return TupleType(cast(tuple[ValueType, ...], (quotient, remainder)))
+        if name in ("min", "max", "sum") and len(arguments) == 1:
+            return self.over_list(node, name)
+        if name in ("min", "max") and len(arguments) > 1:
+            found = [self.integer(item) for item in arguments]
+            pick = min if name == "min" else max
+            return Range(pick(item.low for item in found), pick(item.high for item in found))
+        if name in ("range", "enumerate", "zip"):
+            raise breach("type", node, f"{name}() is for the head of a for loop")
+        if name in self.parsed.declarations.names:
+            raise breach("type", node, "events stand in self.emit(...), reverts in raise")
+        raise breach("name", node, "not a function of this language")
+
+    def over_list(self, node: ast.Call, name: str) -> Type:
+        kind = self.value(node.args[0])
+        item = inside(kind.element) if isinstance(kind, ListType) else None
+        if not isinstance(item, Range):
+            raise breach("type", node, f"{name} takes a list of integers")
+        self.helpers[node] = {"min": "least", "max": "greatest", "sum": "total"}[name]
+        if name == "sum":
+            return Range(min(0, item.low * LIST_ITEMS_MAX), max(0, item.high * LIST_ITEMS_MAX))
+        return item

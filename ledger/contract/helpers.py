@@ -1,0 +1,179 @@
+"""The sized operations of contract code: each bounds and charges its work before it does it.
+
+What belongs here: what instrumented code calls where the cost of an operation depends on the values
+it meets, and the panics. One `Sized` serves one call of a contract and holds its gas cell. What
+costs the same for all values is charged inline, by `instrument`.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from types import CellType
+from typing import NoReturn, Protocol, TypeVar
+
+from ledger.contract.expressions import LIST_ITEMS_MAX, TEXT_SIZE_MAX
+from ledger.contract.gas import price_bytes, price_items, price_power, price_search
+from ledger.contract.ranges import INT_MAX
+from ledger.contract.signals import (
+    PANIC_INDEX,
+    PANIC_POP,
+    PANIC_RANGE,
+    PANIC_SIZE,
+    PANIC_ZERO,
+    Panicked,
+)
+
+ITEM_SIZE = 64
+"""Bytes reckoned for an item of a list: its place and a 256-bit integer."""
+SPAN_MAX = (1 << 31) - 1
+"""Turns of one `range`: the longest that len() counts on a 32-bit machine."""
+INT_BITS_MAX = INT_MAX.bit_length()
+
+T = TypeVar("T")
+Text = TypeVar("Text", bytes, str)
+
+
+class Host(Protocol):
+    def allocate(self, size_bytes: int) -> None:
+        """Add to what the transaction has allocated; a panic past its bound."""
+
+
+class Sized:
+    __slots__ = ("allocate", "gas", "out")
+
+    def __init__(self, host: Host, out: Callable[[], NoReturn]) -> None:
+        self.allocate = host.allocate
+        self.out = out
+        self.gas: CellType
+
+    def charge(self, amount: int) -> None:
+        self.gas.cell_contents = left = self.gas.cell_contents - amount
+        if left < 0:
+            self.out()
+
+    # -- panics ------------------------------------------------------------------------------
+
+    def overflow(self) -> NoReturn:
+        raise Panicked(PANIC_RANGE)
+
+    def zero(self) -> NoReturn:
+        raise Panicked(PANIC_ZERO)
+
+    def missing(self) -> NoReturn:
+        raise Panicked(PANIC_INDEX)
+
+    # -- integers ----------------------------------------------------------------------------
+
+    def power(self, base: int, exponent: int) -> int:
+        """At most 512 bits; the exponent is not negative."""
+        bits = base.bit_length()
+        if (bits - 1) * exponent > INT_BITS_MAX:
+            raise Panicked(PANIC_RANGE)
+        self.charge(price_power(max(bits * min(exponent, INT_BITS_MAX), exponent.bit_length())))
+        return self.checked(base**exponent)
+
+    def shift_left(self, value: int, count: int) -> int:
+        if value and value.bit_length() + count > INT_BITS_MAX:
+            raise Panicked(PANIC_RANGE)
+        self.charge(price_power(value.bit_length() + min(count, INT_BITS_MAX)))
+        return value << count if value else 0
+
+    def shift_right(self, value: int, count: int) -> int:
+        return value >> min(count, INT_BITS_MAX + 1)
+
+    def divide(self, value: int, divisor: int) -> tuple[int, int]:
+        return divmod(value, divisor or self.zero())
+
+    def checked(self, value: int) -> int:
+        return value if -INT_MAX <= value <= INT_MAX else self.overflow()
+
+    # -- bytes and text ----------------------------------------------------------------------
+
+    def concat(self, first: Text, second: Text) -> Text:
+        size = len(first) + len(second)
+        if size > TEXT_SIZE_MAX:
+            raise Panicked(PANIC_SIZE)
+        self.charge(price_bytes(size))
+        self.allocate(size if isinstance(first, bytes) else 4 * size)
+        return first + second
+
+    def slice(self, value: bytes, start: int, end: int | None) -> bytes:
+        """0 <= start <= end <= len(value)."""
+        end = len(value) if end is None else end
+        if not 0 <= start <= end <= len(value):
+            raise Panicked(PANIC_INDEX)
+        self.charge(price_bytes(end - start))
+        self.allocate(end - start)
+        return value[start:end]
+
+    def equal(self, first: Text, second: Text) -> bool:
+        self.charge(price_bytes(min(len(first), len(second))))
+        return first == second
+
+    def differ(self, first: Text, second: Text) -> bool:
+        return not self.equal(first, second)
+
+    # -- lists -------------------------------------------------------------------------------
+
+    def literal(self, items: list[T]) -> list[T]:
+        self.allocate(ITEM_SIZE * len(items))
+        return items
+
+    def element(self, items: Sequence[T], index: int) -> T:
+        return items[self.position(items, index)]
+
+    def position(self, items: Sequence[object], index: int) -> int:
+        return index if -1 < index < len(items) else self.missing()
+
+    def append(self, items: list[T], item: T) -> None:
+        if len(items) >= LIST_ITEMS_MAX:
+            raise Panicked(PANIC_SIZE)
+        self.allocate(ITEM_SIZE)
+        items.append(item)
+
+    def pop(self, items: list[T]) -> T:
+        if not items:
+            raise Panicked(PANIC_POP)
+        return items.pop()
+
+    def contains(self, items: list[T], item: T) -> bool:
+        self.charge(price_search(len(items)))
+        return item in items
+
+    def lacks(self, items: list[T], item: T) -> bool:
+        return not self.contains(items, item)
+
+    def total(self, items: list[int]) -> int:
+        self.charge(price_items(len(items)))
+        return sum(items)
+
+    def least(self, items: list[int]) -> int:
+        self.charge(price_items(len(items)))
+        return min(items) if items else self.missing()
+
+    def greatest(self, items: list[int]) -> int:
+        self.charge(price_items(len(items)))
+        return max(items) if items else self.missing()
+
+    # -- what a `for` goes through; each turn is charged here where its price is the same ------
+
+    def each(self, turn: int, items: list[T]) -> list[T]:
+        """A copy, so that what the loop does to the list through another name changes nothing."""
+        self.charge(price_items(len(items)) + turn * len(items))
+        return items.copy()
+
+    def numbered(self, turn: int, items: list[T]) -> Iterable[tuple[int, T]]:
+        return enumerate(self.each(turn, items))
+
+    def together(self, turn: int, *lists: list[object]) -> Iterable[tuple[object, ...]]:
+        shortest = min(map(len, lists))
+        self.charge(price_items(len(lists) * shortest) + turn * shortest)
+        return zip(*(items[:shortest] for items in lists), strict=True)
+
+    def span(self, turn: int, first: int, stop: int | None = None, step: int = 1) -> range:
+        start, end = (0, first) if stop is None else (first, stop)
+        if step == 0:
+            raise Panicked(PANIC_ZERO)
+        count = max(0, (end - start + step - (1 if step > 0 else -1)) // step)
+        if count > SPAN_MAX:
+            raise Panicked(PANIC_SIZE)
+        self.charge(3 + turn * count)
+        return range(start, end, step)
