@@ -1,0 +1,104 @@
+"""What the chain asks of a disk, whichever it is.
+
+Two kinds of writes. `append_block` and the small durable values (signer records, settings) are on
+disk when they return: what depends on them may be sent. `flush` brings state, receipts and indexes
+of many blocks at once, in one transaction with the height they belong to; what a crash loses of
+them is executed again. What a block or a node means is not known here. Source: DESIGN.md section 5.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ledger.types import Hash32, Height
+
+NodeKey = tuple[bytes, bytes]
+"""(trie, path): trie b"" holds accounts, another is an address; a byte of a path is a nibble."""
+
+SIGNER_KEY = "signer"
+"""The durable value that `append_block` raises together with its block."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateBatch:
+    """What the blocks up to `height` did since the last flush.
+
+    `nodes` holds for each block in order its height and the nodes it changed (None: gone);
+    `receipts` and `transaction_hashes` are by height.
+    """
+
+    height: Height
+    state_root: Hash32
+    nodes: Sequence[tuple[Height, Mapping[NodeKey, bytes | None]]]
+    codes: Mapping[Hash32, bytes] = field(default_factory=dict)
+    receipts: Mapping[Height, bytes] = field(default_factory=dict)
+    transaction_hashes: Mapping[Height, Sequence[Hash32]] = field(default_factory=dict)
+
+
+class Store(Protocol):
+    """Errors of all methods: StoreError, DiskFull where space is what lacks; nothing was written.
+
+    One caller writes at a time. Reads are allowed from other threads and see whole transactions.
+    """
+
+    def append_block(
+        self,
+        height: Height,
+        block_hash: Hash32,
+        header: bytes,
+        body: bytes,
+        certificate: bytes,
+        lease: bytes | None,
+    ) -> None:
+        """Write the block after the head, and `lease` as the signer record, durably, as one."""
+
+    def head_height(self) -> Height:
+        """The highest block; -1 if there is none."""
+
+    def get_header(self, height: Height) -> bytes | None: ...
+    def get_body(self, height: Height) -> bytes | None: ...
+    def get_certificate(self, height: Height) -> bytes | None: ...
+    def get_height(self, block_hash: Hash32) -> Height | None: ...
+
+    def save_signer(self, record: bytes) -> None:
+        """Write the signer record, durably."""
+
+    def load_signer(self) -> bytes | None: ...
+
+    def put_durable(self, key: str, value: bytes | None) -> None:
+        """Write a small value, durably; None removes it."""
+
+    def put_durable_many(self, values: Mapping[str, bytes | None]) -> None:
+        """Write several small values with one sync."""
+
+    def get_meta(self, key: str) -> bytes | None:
+        """A value written by `put_durable` or `set_meta`."""
+
+    def set_meta(self, key: str, value: bytes) -> None: ...
+
+    def flush(self, batch: StateBatch) -> None:
+        """Write a batch and its height in one transaction, with what it needs to be undone."""
+
+    def flushed_height(self) -> Height:
+        """The height that the written state belongs to; -1 before the first flush."""
+
+    def get_node(self, trie: bytes, path: bytes) -> bytes | None:
+        """The node as of the flushed height."""
+
+    def get_node_at(self, trie: bytes, path: bytes, height: Height) -> bytes | None:
+        """The node as it was after block `height`, which must not be pruned."""
+
+    def get_code(self, code_hash: Hash32) -> bytes | None: ...
+    def get_receipts(self, height: Height) -> bytes | None: ...
+
+    def find_transaction(self, transaction_hash: Hash32) -> tuple[Height, int] | None:
+        """Height and index of a transaction that was flushed."""
+
+    def prune(self, below_height: Height, pins: Sequence[Height] = ()) -> None:
+        """Forget how to read states below `below_height`, but for those at the pinned heights."""
+
+    def oldest_state(self) -> Height:
+        """The lowest height from which on every state can be read."""
+
+    def size_bytes(self) -> int: ...
+    def close(self) -> None: ...

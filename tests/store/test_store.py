@@ -1,0 +1,202 @@
+"""Both stores keep one contract; the SQLite store is held to the one of dictionaries."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from eth_utils import keccak
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ledger.encoding.packed import pack
+from ledger.errors import StoreError
+from ledger.store.base import StateBatch, Store
+from ledger.store.memory import MemoryStore
+from ledger.store.sqlite import SqliteStore, pack_path
+
+CONTRACT = b"\xc0" * 20
+
+
+def open_store(kind: str, folder: Path) -> Store:
+    return MemoryStore() if kind == "memory" else SqliteStore(folder / "chain.sqlite")
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    opened = open_store(request.param, tmp_path)
+    yield opened
+    opened.close()
+
+
+def append(store: Store, height: int, transactions: tuple[bytes, ...] = (), lease: bytes = b"L"):
+    header = b"header %d" % height
+    store.append_block(
+        height, keccak(header), header, pack(transactions), b"certificate %d" % height, lease
+    )
+    return keccak(header)
+
+
+def batch_of(heights: dict[int, dict], **others: object) -> StateBatch:
+    return StateBatch(max(heights), b"\1" * 32, list(heights.items()), **others)
+
+
+def test_an_empty_store_has_nothing(store):
+    assert store.head_height() == -1
+    assert store.flushed_height() == -1
+    assert store.oldest_state() == 0
+    assert store.load_signer() is None
+    for value in (
+        store.get_header(0),
+        store.get_body(0),
+        store.get_certificate(-1),
+        store.get_height(b"\1" * 32),
+        store.get_meta("genesis"),
+        store.get_node(b"", b""),
+        store.get_node(CONTRACT, b"\1"),
+        store.get_node_at(b"", b"", 0),
+        store.get_code(b"\1" * 32),
+        store.get_receipts(0),
+        store.find_transaction(b"\1" * 32),
+    ):
+        assert value is None
+
+
+def test_a_block_comes_back_with_its_lease(store):
+    first = append(store, 0, lease=b"lease 1")
+    second = append(store, 1, (b"tx",), lease=b"lease 2")
+
+    assert store.head_height() == 1
+    assert (store.get_height(first), store.get_height(second)) == (0, 1)
+    assert store.get_header(1) == b"header 1"
+    assert store.get_body(1) == pack((b"tx",))
+    assert store.get_certificate(0) == b"certificate 0"
+    assert store.load_signer() == b"lease 2"
+
+
+def test_a_block_without_a_lease_leaves_the_signer_record(store):
+    store.save_signer(b"mine")
+    store.append_block(0, keccak(b"h"), b"h", pack(()), b"", None)
+
+    assert store.load_signer() == b"mine"
+    assert store.get_certificate(0) == b""
+
+
+@pytest.mark.parametrize("height", [0, 2, -1])
+def test_blocks_follow_each_other(store, height):
+    append(store, 0)
+
+    with pytest.raises(StoreError, match=f"block {height} does not follow block 0"):
+        append(store, height)
+    assert store.head_height() == 0
+
+
+def test_small_values_come_and_go(store):
+    store.put_durable_many({"a": b"1", "b": b"2"})
+    store.put_durable("a", None)
+    store.put_durable("never", None)
+    store.set_meta("b", b"3")
+
+    assert (store.get_meta("a"), store.get_meta("b")) == (None, b"3")
+
+
+def test_a_flush_brings_state_receipts_and_places(store):
+    transactions = (b"first", b"second")
+    append(store, 0)
+    append(store, 1, transactions)
+    hashes = [keccak(raw) for raw in transactions]
+
+    store.flush(
+        batch_of(
+            {0: {(b"", b""): b"root"}, 1: {(b"", b""): b"root 1", (CONTRACT, b""): b"slots"}},
+            codes={keccak(b"code"): b"code"},
+            receipts={1: b"receipts"},
+            transaction_hashes={1: hashes},
+        )
+    )
+
+    assert store.flushed_height() == 1
+    assert store.get_node(b"", b"") == b"root 1"
+    assert store.get_node(CONTRACT, b"") == b"slots"
+    assert store.get_node_at(b"", b"", 0) == b"root"
+    assert store.get_node_at(CONTRACT, b"", 0) is None
+    assert store.get_code(keccak(b"code")) == b"code"
+    assert store.get_receipts(1) == b"receipts"
+    assert [store.find_transaction(digest) for digest in hashes] == [(1, 0), (1, 1)]
+
+
+def test_hashes_that_begin_alike_are_told_apart(store):
+    """Eight bytes are kept of a hash; the rest is checked against the block."""
+    append(store, 0)
+    append(store, 1, (b"first",))
+    digest = keccak(b"first")
+    store.flush(batch_of({1: {}}, transaction_hashes={1: [digest]}))
+
+    assert store.find_transaction(digest) == (1, 0)
+    assert store.find_transaction(digest[:8] + bytes(24)) is None
+    assert store.get_height(keccak(b"header 1")[:8] + bytes(24)) is None
+
+
+nibbles = st.lists(st.integers(0, 15), max_size=5).map(bytes)
+keys = st.tuples(st.sampled_from([b"", CONTRACT]), nibbles)
+versions = st.one_of(st.none(), st.binary(min_size=1, max_size=40))
+histories = st.lists(st.dictionaries(keys, versions, max_size=6), min_size=1, max_size=8)
+
+
+@settings(max_examples=40)
+@given(histories, st.data())
+def test_every_kept_height_reads_as_it_was(tmp_path_factory, blocks, data):
+    """Flushed in any batches, pruned at any point with any pins, by plain copies of the state."""
+    states: list[dict] = []
+    for changes in blocks:
+        states.append({**(states[-1] if states else {}), **changes})
+    touched = {key for changes in blocks for key in changes}
+
+    stores = [MemoryStore(), SqliteStore(tmp_path_factory.mktemp("store") / "chain.sqlite")]
+    start = 0
+    while start < len(blocks):
+        end = data.draw(st.integers(start + 1, len(blocks)))
+        for store in stores:
+            store.flush(batch_of({height: blocks[height] for height in range(start, end)}))
+        start = end
+    below = data.draw(st.integers(0, len(blocks) - 1))
+    pins = data.draw(st.lists(st.integers(0, len(blocks) - 1), max_size=2))
+    for store in stores:
+        store.prune(below, pins)
+
+    for store in stores:
+        assert store.oldest_state() == below
+        for height, state in enumerate(states):
+            if height >= below or height in pins:
+                for key in touched:
+                    assert store.get_node_at(*key, height) == state.get(key)
+        for key in touched:
+            assert store.get_node(*key) == states[-1].get(key)
+        store.close()
+
+
+def test_pruning_again_with_fewer_pins_forgets_more(store):
+    for height in range(6):
+        store.flush(batch_of({height: {(b"", b"\1"): b"%d" % height}}))
+    store.prune(4, [1])
+    assert store.get_node_at(b"", b"\1", 1) == b"1"
+
+    store.prune(2)
+    assert store.oldest_state() == 4
+    assert store.get_node_at(b"", b"\1", 4) == b"4"
+
+
+@given(st.lists(nibbles, min_size=2, max_size=20))
+def test_packed_paths_are_distinct_and_subtrees_lie_together(paths):
+    packed = {path: pack_path(path) for path in paths}
+    assert len(set(packed.values())) == len(set(paths))
+    for path in paths:
+        deeper = [
+            packed[path + bytes([nibble])]
+            if path + bytes([nibble]) in packed
+            else pack_path(path + bytes([nibble]))
+            for nibble in range(16)
+        ]
+        inside = range(len(deeper))
+        outside = [packed[other] for other in paths if other[: len(path)] != path]
+        low, high = min([*deeper, packed[path]]), max([*deeper, packed[path]])
+        assert inside and not any(low < other < high for other in outside)
