@@ -11,7 +11,6 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from ledger.block import (
-    EMPTY_OMMERS_HASH,
     Block,
     Certificate,
     Header,
@@ -25,8 +24,9 @@ from ledger.contract.execution import BlockContext, Message, Outcome
 from ledger.encoding import rlp
 from ledger.errors import BlockNotYet, InvalidBlock, InvalidTransaction, StoreError, WrongNetwork
 from ledger.genesis import Genesis
+from ledger.genesis_block import make_genesis_block
 from ledger.permissions import read_validators
-from ledger.receipt import EMPTY_BLOOM, Receipt, decode_receipts
+from ledger.receipt import Receipt, decode_receipts
 from ledger.state.state import State, StateCache
 from ledger.store.base import Store
 from ledger.transaction import Transaction, recover_senders
@@ -37,7 +37,6 @@ from ledger.transition import (
     execute_block,
     run_message,
 )
-from ledger.trie.trie import EMPTY_ROOT
 from ledger.types import Address, Hash32, Height
 from ledger.unflushed import Layer, PastReader, Unflushed
 
@@ -48,7 +47,6 @@ FLUSH_BLOCKS_MAX = 512  # layers held in memory; a start executes at most so man
 STATES_KEPT_MIN = 256  # wallets ask for the state of blocks a little old
 STATES_KEPT_S = 600
 MIN_TRANSACTION_GAS = 21_000
-GENESIS_GAS = 1_000_000_000  # for the constructors of the contracts that genesis holds
 HEADERS_CACHED = 1_024  # about 600 bytes each
 
 
@@ -101,7 +99,7 @@ class Chain:
 
     def _open(self) -> tuple[Header, tuple[Address, ...]]:
         """Make genesis on an empty store, or execute what the last flush had not written."""
-        execution, header = self._make_genesis()
+        execution, header = make_genesis_block(self.genesis)
         self.genesis_hash = header.hash
         found = self.store.get_meta("genesis")
         if found is None:
@@ -121,58 +119,6 @@ class Chain:
             execution = self._execute(block)
             self._advance(block, execution)
         return self.head, self.validators
-
-    def _make_genesis(self) -> tuple[Execution, Header]:
-        """The first block, from the network file alone: it has no parent and no certificate."""
-        genesis = self.genesis
-        state = State(_Nothing(), EMPTY_ROOT)
-        context = BlockContext(
-            height=0,
-            timestamp=genesis.timestamp,
-            coinbase=bytes(20),
-            gas_limit=genesis.gas_limit,
-            base_fee=genesis.base_fee,
-            chain_id=genesis.chain_id,
-        )
-        for address, balance in sorted(genesis.alloc.items()):
-            state.set_balance(address, balance)
-        for contract in genesis.contracts:
-            message = Message(
-                sender=bytes(20),
-                to=contract.address,
-                value=0,
-                data=contract.payload(),
-                gas=GENESIS_GAS,
-                static=False,
-                origin=bytes(20),
-                gas_price=0,
-            )
-            outcome = run_message(state, context, message, creation=True)
-            if outcome.status != "success":
-                raise InvalidBlock(
-                    f"genesis: the contract at 0x{contract.address.hex()} cannot be made: "
-                    f"{outcome.status}"
-                )
-        validators = read_validators(state) or genesis.validators
-        execution = execute_block(state, context, ())
-        return execution, Header(
-            parent_hash=bytes(32),
-            ommers_hash=EMPTY_OMMERS_HASH,
-            coinbase=bytes(20),
-            state_root=execution.state_root,
-            transactions_root=EMPTY_ROOT,
-            receipts_root=EMPTY_ROOT,
-            bloom=EMPTY_BLOOM,
-            difficulty=1,
-            number=0,
-            gas_limit=genesis.gas_limit,
-            gas_used=0,
-            timestamp=genesis.timestamp,
-            extra_data=genesis.settings_hash(),
-            mix_hash=validators_hash(validators),
-            nonce=bytes(8),
-            base_fee=genesis.base_fee,
-        )
 
     # The next block.
 
@@ -347,7 +293,6 @@ class Chain:
         """The only header that this execution on our head may have."""
         return Header(
             parent_hash=self.head.hash,
-            ommers_hash=EMPTY_OMMERS_HASH,
             coinbase=context.coinbase,
             state_root=execution.state_root,
             transactions_root=execution.transactions_root,
@@ -422,13 +367,3 @@ class Chain:
             if len(self._headers) > HEADERS_CACHED:
                 self._headers.popitem(last=False)
         return header
-
-
-class _Nothing:
-    """The reader under genesis: an empty store."""
-
-    def get_node(self, trie: bytes, path: bytes) -> bytes | None:
-        return None
-
-    def get_code(self, code_hash: Hash32) -> bytes | None:
-        return None

@@ -5,7 +5,6 @@ in batches, so that a Pi's card is written seldom. After a crash the missing one
 again. Not here: which blocks there are (`chain`), how rows are written (`store`).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ledger.receipt import Receipt, encode_receipts
@@ -32,10 +31,14 @@ class Unflushed:
     """The layers above the store's flushed height, and reads through them."""
 
     store: Store
+    flushed_height: Height = -1
     layers: list[Layer] = field(default_factory=list)
     _nodes: Nodes = field(default_factory=dict)
     _codes: dict[Hash32, bytes] = field(default_factory=dict)
     _places: dict[Hash32, tuple[Height, int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.flushed_height = self.store.flushed_height()
 
     def add(self, layer: Layer) -> None:
         """Put a committed block's effects on top."""
@@ -62,6 +65,7 @@ class Unflushed:
                 },
             )
         )
+        self.flushed_height = last.height
         self.layers.clear()
         self._nodes.clear()
         self._codes.clear()
@@ -98,15 +102,15 @@ class PastReader:
     height: Height
 
     def get_node(self, trie: bytes, path: bytes) -> bytes | None:
-        layers: Sequence[Layer] = self.unflushed.layers
+        unflushed = self.unflushed
         key = (trie, path)
-        first = layers[0].height if layers else self.height + 1
-        for layer in reversed(layers[: max(0, self.height - first + 1)]):
+        above_store = self.height - unflushed.flushed_height
+        for layer in reversed(unflushed.layers[: max(0, above_store)]):
             if key in layer.changes.nodes:
                 return layer.changes.nodes[key]
-        if self.height >= first - 1:
-            return self.unflushed.store.get_node(trie, path)
-        return self.unflushed.store.get_node_at(trie, path, self.height)
+        if above_store >= 0:
+            return unflushed.store.get_node(trie, path)
+        return unflushed.store.get_node_at(trie, path, self.height)
 
     def get_code(self, code_hash: Hash32) -> bytes | None:
         return self.unflushed.get_code(code_hash)

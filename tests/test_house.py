@@ -24,6 +24,7 @@ LEDGER_LAYERS = (
     ("ledger.contract",),
     ("ledger.permissions",),
     ("ledger.transition", "ledger.pool", "ledger.store", "ledger.light", "ledger.consensus"),
+    ("ledger.genesis_block", "ledger.unflushed"),
     ("ledger.chain",),
 )
 # Purity: what a library without sockets, threads, clocks and randomness has no use for.

@@ -1,0 +1,160 @@
+"""Blocks follow one another, survive a restart, and every kept state stays readable."""
+
+import pytest
+
+from ledger.block import Block, Header, validators_hash
+from ledger.encoding import abi
+from ledger.errors import BlockNotYet, InvalidBlock, WrongNetwork
+from ledger.genesis import NETWORK_CONTRACT
+from ledger.permissions import may_connect, may_deploy, read_validators
+from ledger.store.memory import MemoryStore
+from ledger.store.sqlite import SqliteStore
+from tests.chain.chains import (
+    ACCOUNTS,
+    COINS,
+    PROVIDER,
+    add_block,
+    build,
+    call,
+    commit,
+    deployment,
+    make_chain,
+    transfer,
+)
+
+
+def test_two_nodes_that_execute_the_same_blocks_have_the_same_head() -> None:
+    proposer, follower = make_chain(), make_chain()
+    for nonce in range(3):
+        built = build(proposer, [transfer(1, nonce, ACCOUNTS[2], nonce)])
+        follower.check(built.block, 2_000)
+        commit(proposer, built)
+        commit(follower, built)
+    assert proposer.head == follower.head
+    assert proposer.head.number == 3
+
+
+def test_a_dropped_proposal_leaves_nothing_behind() -> None:
+    chain = make_chain()
+    before = chain.state_at().root
+    build(chain, [transfer(1, 0, ACCOUNTS[2], 99)])
+    assert chain.state_at().root == before
+    assert chain.state_at().get_balance(ACCOUNTS[2]) == COINS
+    add_block(chain, [transfer(1, 0, ACCOUNTS[2], 1)])
+    assert chain.state_at().get_balance(ACCOUNTS[2]) == COINS + 1
+
+
+def test_the_clock_holds_back_a_block_but_never_condemns_it() -> None:
+    early = build(make_chain(), [], now_s=5_000).block
+    chain = make_chain(drift_s=10)
+    with pytest.raises(BlockNotYet):
+        chain.check(early, 4_989)
+    chain.check(early, 4_990)
+    make_chain().check(early, None)
+
+
+def test_time_never_goes_back() -> None:
+    chain = make_chain()
+    add_block(chain, now_s=5_000)
+    built = build(chain, [], now_s=1)
+    assert built.block.header.timestamp == 5_000
+    fields = {name: getattr(built.block.header, name) for name in Header.FIELDS}
+    older = Block(Header(**{**fields, "timestamp": 4_999}), ())
+    with pytest.raises(InvalidBlock, match="before its parent"):
+        chain.check(older, 5_000)
+
+
+def test_a_stranger_proposes_nothing() -> None:
+    chain = make_chain()
+    block = chain.build([], 2_000, ACCOUNTS[3]).block
+    with pytest.raises(InvalidBlock, match="no validator"):
+        make_chain().check(block, 2_000)
+
+
+@pytest.mark.parametrize("flush_blocks", [1, 3, 64])
+def test_a_restart_executes_what_was_not_flushed(tmp_path, flush_blocks: int) -> None:
+    path = tmp_path / "chain.sqlite"
+    chain = make_chain(SqliteStore(path), flush_blocks=flush_blocks)
+    add_block(chain, [deployment(0, 0)])
+    for nonce in range(1, 6):
+        add_block(
+            chain,
+            [call(0, nonce, PROVIDER, "setDebt(uint256,uint256,address)", nonce, 2, ACCOUNTS[3])],
+            now_s=2_000 + nonce,
+        )
+    head, root = chain.head, chain.state_at().root
+    last = chain.block(6).transactions[0].hash
+    chain.store.close()  # without a flush: the process is gone
+
+    again = make_chain(SqliteStore(path), flush_blocks=flush_blocks)
+    assert again.head == head
+    assert again.state_at().root == root
+    assert again.find_transaction(last) == (6, 0)
+    assert again.receipts(6)[0].status == 1
+    again.close()
+
+
+@pytest.mark.parametrize("flush_blocks", [1, 4, 64])
+def test_every_kept_state_reads_as_it_was(tmp_path, flush_blocks: int) -> None:
+    chain = make_chain(SqliteStore(tmp_path / "chain.sqlite"), flush_blocks=flush_blocks)
+    for height in range(1, 11):
+        add_block(chain, [transfer(1, height - 1, ACCOUNTS[2], 1)])
+    for height in range(11):
+        state = chain.state_at(height)
+        assert state.root == chain.header(height).state_root
+        assert state.get_balance(ACCOUNTS[2]) == COINS + height
+        assert state.get_nonce(ACCOUNTS[1]) == height
+    chain.close()
+
+
+def test_a_folder_of_another_network_is_refused_by_name() -> None:
+    store = MemoryStore()
+    make_chain(store)
+    with pytest.raises(WrongNetwork, match="0x"):
+        make_chain(store, name="other")
+
+
+def test_settings_are_part_of_the_genesis_hash() -> None:
+    assert make_chain().genesis_hash != make_chain(drift_s=11).genesis_hash
+
+
+def test_validators_change_by_transaction_and_the_header_says_so(network_contract) -> None:
+    chain = make_chain(contracts=(network_contract(),))
+    assert chain.validators == (ACCOUNTS[0],)
+    members = sorted([ACCOUNTS[0], ACCOUNTS[1]])
+    done = add_block(chain, [call(0, 0, NETWORK_CONTRACT, "addValidator(address)", ACCOUNTS[1])])
+    assert done.receipts[0].status == 1
+    header = done.block.header
+    assert header.extra_data == validators_hash([ACCOUNTS[0]])
+    assert header.mix_hash == validators_hash(members)
+    assert done.validators == tuple(members)
+    assert chain.validators_of(header.mix_hash) == tuple(members)
+    assert chain.validators_of(header.extra_data) == (ACCOUNTS[0],)
+    state = chain.state_at()
+    assert read_validators(state) == tuple(members)
+    assert may_connect(state, ACCOUNTS[1])
+    assert not may_connect(state, ACCOUNTS[2])
+    assert may_deploy(state, ACCOUNTS[2])
+
+
+def test_a_call_changes_nothing() -> None:
+    from ledger.contract.execution import Message
+
+    chain = make_chain()
+    add_block(chain, [deployment(0, 0)])
+    root = chain.state_at().root
+    data = abi.selector("providerName()")
+    message = Message(ACCOUNTS[4], PROVIDER, 0, data, 100_000, False, ACCOUNTS[4], 0)
+    outcome = chain.call(message)
+    assert abi.decode(["string"], outcome.output) == ("Grid",)
+    assert chain.state_at().root == root
+
+
+def test_old_states_are_pruned_and_the_kept_ones_stay(tmp_path) -> None:
+    chain = make_chain(SqliteStore(tmp_path / "chain.sqlite"), flush_blocks=32)
+    for height in range(1, 400):
+        add_block(chain, [transfer(1, height - 1, ACCOUNTS[2], 1)], now_s=2_000 + 10 * height)
+    chain.flush()
+    kept = chain.state_at(399 - 256)
+    assert kept.get_balance(ACCOUNTS[2]) == COINS + 399 - 256
+    chain.close()
