@@ -1,0 +1,468 @@
+"""The pool, pain by pain (FIELD_NOTES.md section 1, 10 to 14), then its bounds and its order."""
+
+from itertools import islice
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from ledger.errors import (
+    AlreadyKnown,
+    FeeTooLow,
+    GasLimitExceeded,
+    InsufficientFunds,
+    IntrinsicGasTooLow,
+    InvalidSignature,
+    InvalidTransaction,
+    NonceTooHigh,
+    NonceTooLow,
+    PoolFull,
+    ReplacementUnderpriced,
+    WrongChainId,
+)
+from ledger.pool import Pool, PoolLimits
+from ledger.transaction import Transaction, decode_transaction, sign_transaction
+
+CHAIN_ID = 1947
+GAS_LIMIT = 15_000_000
+RICH = 10**30
+
+
+def make(account: int, nonce: int, price: int = 0, **changes: object) -> Transaction:
+    """A transaction of a numbered account, whose sender is set and not signed: that is slow."""
+    fields = {"type": 2, "chain_id": CHAIN_ID, "gas": 30_000, "value": 0, "data": b"", "to": b"t"}
+    fields |= {"max_priority_fee": price, "max_fee": price} | changes
+    raw = repr((account, nonce, sorted(fields.items()))).encode() + bytes(changes.get("size", 0))
+    fields.pop("size", None)
+    transaction = Transaction(raw=raw, nonce=nonce, access_list=(), y_parity=0, r=1, s=1, **fields)
+    transaction._sender = account.to_bytes(20, "big")
+    return transaction
+
+
+class World:
+    """A pool and the nonces of the accounts it serves."""
+
+    def __init__(self, **limits: int) -> None:
+        self.pool = Pool(CHAIN_ID, GAS_LIMIT, 0, PoolLimits(**limits))
+        self.nonces: dict[bytes, int] = {}
+
+    def nonce(self, sender: bytes) -> int:
+        return self.nonces.get(sender, 0)
+
+    def add(self, transaction: Transaction) -> Transaction:
+        self.pool.add(transaction, self.nonce(transaction.sender), RICH)
+        return transaction
+
+    def pending(self, count: int = 10**6) -> list[Transaction]:
+        return list(islice(self.pool.pending(0, self.nonce), count))
+
+    def include(self, transactions: list[Transaction]) -> None:
+        for transaction in transactions:
+            assert transaction.nonce == self.nonce(transaction.sender)
+            self.nonces[transaction.sender] = transaction.nonce + 1
+        self.pool.remove_included(transactions)
+
+
+def nonces_of(transactions: list[Transaction]) -> list[int]:
+    return [transaction.nonce for transaction in transactions]
+
+
+# The pains.
+
+
+def test_pain_10_a_gap_waits_then_flows_in_order():
+    world = World()
+    for nonce in (2, 1, 4, 3):
+        world.add(make(1, nonce))
+    assert world.pending() == []
+    assert world.pool.next_nonce(make(1, 0).sender, 0) == 0
+
+    world.add(make(1, 0))
+
+    assert nonces_of(world.pending()) == [0, 1, 2, 3, 4]
+    assert world.pool.next_nonce(make(1, 0).sender, 0) == 5
+
+
+def test_pain_10_a_gap_closed_by_a_block_flows_too():
+    """The missing transaction reached the chain through another node."""
+    world = World()
+    world.add(make(1, 1))
+    world.add(make(1, 2))
+
+    world.include([make(1, 0)])
+
+    assert nonces_of(world.pending()) == [1, 2]
+
+
+def test_pain_10_what_waits_behind_a_gap_can_be_asked_for():
+    world = World()
+    first, third = world.add(make(1, 0)), world.add(make(1, 2))
+
+    executable, gapped = world.pool.content()
+
+    assert executable == {first.sender: [first]}
+    assert gapped == {first.sender: [third]}
+
+
+def test_pain_11_a_burst_from_one_account_is_taken_whole():
+    world = World()
+    for nonce in range(1_000):
+        world.add(make(1, nonce))
+
+    assert nonces_of(world.pending()) == list(range(1_000))
+
+
+def test_pain_11_a_stuck_transaction_that_pays_nothing_is_replaced_for_one_wei():
+    world = World()
+    stuck = world.add(make(1, 0, price=0))
+    world.add(make(1, 1))
+
+    better = world.add(make(1, 0, price=1))
+
+    assert world.pool.get(stuck.hash) is None
+    assert world.pending()[0] == better
+    assert nonces_of(world.pending()) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "taken"),
+    [(0, 0, False), (0, 1, True), (5, 5, False), (5, 6, True), (100, 109, False), (100, 110, True)],
+)
+def test_pain_11_the_price_of_a_replacement(old, new, taken):
+    world = World()
+    first = world.add(make(1, 0, price=old, data=b"old"))
+    second = make(1, 0, price=new, data=b"new")
+
+    if taken:
+        world.add(second)
+        assert world.pending() == [second]
+    else:
+        with pytest.raises(ReplacementUnderpriced, match="replacement transaction underpriced"):
+            world.add(second)
+        assert world.pending() == [first]
+
+
+def test_pain_11_both_fees_of_a_replacement_must_rise():
+    world = World()
+    world.add(make(1, 0, max_fee=100, max_priority_fee=10))
+
+    with pytest.raises(ReplacementUnderpriced):
+        world.add(make(1, 0, max_fee=200, max_priority_fee=10))
+    with pytest.raises(ReplacementUnderpriced):
+        world.add(make(1, 0, max_fee=100, max_priority_fee=20))
+    world.add(make(1, 0, max_fee=110, max_priority_fee=11))
+
+
+def test_pain_12_an_invalid_one_does_not_hold_up_the_others():
+    world = World()
+    bad, after = world.add(make(1, 0)), world.add(make(1, 1))
+    good = world.add(make(2, 0))
+
+    world.pool.drop_invalid(bad)
+    world.pool.drop_invalid(bad)
+
+    assert world.pending() == [good]
+    again = world.add(make(1, 0, data=b"again"))
+    assert world.pending() == [good, again, after]
+
+
+def test_pain_13_what_was_never_included_is_still_there_for_peers():
+    world = World()
+    made = [world.add(make(account, 0)) for account in range(5)]
+
+    assert world.pool.hashes() == [transaction.hash for transaction in made]
+    assert all(world.pool.get(transaction.hash) is transaction for transaction in made)
+
+
+# What is refused, in geth's words.
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "text"),
+    [
+        ({"chain_id": 1}, WrongChainId, "invalid chain id"),
+        ({"gas": GAS_LIMIT + 1}, GasLimitExceeded, "exceeds block gas limit"),
+        ({"gas": 20_999}, IntrinsicGasTooLow, "intrinsic gas too low"),
+        ({"nonce": 4}, NonceTooLow, "nonce too low"),
+        ({"nonce": 5 + 1_025}, NonceTooHigh, "nonce too high"),
+        ({"value": 10**31}, InsufficientFunds, "insufficient funds for gas \\* price \\+ value"),
+        ({"price": 10**26}, InsufficientFunds, "insufficient funds"),
+    ],
+)
+def test_what_cannot_run_is_refused_in_geths_words(changes, error, text):
+    world = World()
+    world.nonces[make(1, 0).sender] = 5
+
+    with pytest.raises(error, match=text):
+        world.add(make(1, **({"nonce": 5} | changes)))
+    assert world.pool.size == 0
+
+
+def test_a_fee_below_the_base_fee_is_refused():
+    pool = Pool(CHAIN_ID, GAS_LIMIT, base_fee=10)
+
+    with pytest.raises(FeeTooLow, match="max fee per gas less than block base fee"):
+        pool.add(make(1, 0, max_fee=9, max_priority_fee=9), 0, RICH)
+
+
+def test_the_same_transaction_twice_is_known():
+    world = World()
+    world.add(make(1, 0))
+
+    with pytest.raises(AlreadyKnown, match="already known"):
+        world.add(make(1, 0))
+
+
+def test_a_signature_of_nobody_is_refused():
+    signed = sign_transaction(
+        b"\1" * 32, chain_id=CHAIN_ID, nonce=0, max_fee=0, gas=21_000, to=b"\1" * 20
+    )
+    broken = decode_transaction(signed.raw[:-32] + b"\xff" * 32)
+
+    with pytest.raises(InvalidSignature):
+        Pool(CHAIN_ID, GAS_LIMIT).add(broken, 0, RICH)
+
+
+# The order.
+
+
+def test_a_better_price_goes_first_and_nonces_stay_in_order():
+    world = World()
+    for account, nonce, price in [(1, 0, 1), (1, 1, 50), (2, 0, 9), (3, 0, 5), (3, 1, 7)]:
+        world.add(make(account, nonce, price=price))
+
+    order = [(tx.sender[-1], tx.nonce) for tx in world.pending()]
+
+    assert order == [(2, 0), (3, 0), (3, 1), (1, 0), (1, 1)]
+
+
+def test_senders_at_one_price_take_turns():
+    world = World()
+    for nonce in range(3):
+        world.add(make(1, nonce))
+    world.add(make(2, 0))
+    world.add(make(3, 0))
+    world.add(make(2, 1))
+
+    order = [(tx.sender[-1], tx.nonce) for tx in world.pending()]
+
+    assert order == [(1, 0), (2, 0), (3, 0), (1, 1), (2, 1), (1, 2)]
+
+
+def test_a_price_above_the_fee_counts_as_what_the_proposer_gets():
+    pool = Pool(CHAIN_ID, GAS_LIMIT, base_fee=10)
+    capped = make(1, 0, max_fee=12, max_priority_fee=50)
+    plain = make(2, 0, max_fee=100, max_priority_fee=5)
+    pool.add(capped, 0, RICH)
+    pool.add(plain, 0, RICH)
+
+    assert list(pool.pending(10, lambda _: 0)) == [plain, capped]
+    assert list(pool.pending(20, lambda _: 0)) == [plain]
+
+
+def test_reading_what_is_next_costs_what_is_taken_not_what_waits():
+    world = World()
+    for account in range(2_000):
+        world.add(make(account, 0, price=account))
+    asked: list[bytes] = []
+
+    def state_nonce(sender: bytes) -> int:
+        asked.append(sender)
+        return 0
+
+    taken = list(islice(world.pool.pending(0, state_nonce), 10))
+
+    assert [tx.max_fee for tx in taken] == list(range(1_999, 1_989, -1))
+    assert len(asked) <= 12
+
+
+def test_the_pool_may_change_while_it_is_read():
+    world = World()
+    for account in range(10):
+        for nonce in range(2):
+            world.add(make(account, nonce))
+    reading = world.pool.pending(0, world.nonce)
+    first = next(reading)
+
+    world.add(make(99, 0, price=5))
+    world.include([first])
+    rest = list(reading)
+
+    assert len(rest) >= 17
+
+
+def test_whether_anything_would_be_included():
+    world = World()
+    assert not world.pool.has_pending(0, world.nonce)
+    world.add(make(1, 1))
+    assert not world.pool.has_pending(0, world.nonce)
+    world.add(make(1, 0))
+    assert world.pool.has_pending(0, world.nonce)
+    world.include([make(1, 0), make(1, 1)])
+    assert not world.pool.has_pending(0, world.nonce)
+    assert world.pool.size == 0
+
+
+# The bounds.
+
+
+def test_one_sender_has_a_bound():
+    world = World(per_sender_max=10)
+    for nonce in range(10):
+        world.add(make(1, nonce))
+
+    with pytest.raises(PoolFull, match="txpool is full"):
+        world.add(make(1, 10))
+    world.add(make(1, 5, price=1))
+    assert world.pool.size == 10
+
+
+def test_a_flood_of_one_sender_pushes_out_itself():
+    world = World(transactions_max=50, per_sender_max=50)
+    for nonce in range(50):
+        world.add(make(1, nonce))
+
+    honest = world.add(make(2, 0))
+
+    assert world.pool.size == 50
+    assert honest in world.pending()
+    assert max(nonces_of(world.pending())) == 48
+    with pytest.raises(PoolFull):
+        world.add(make(1, 49))
+
+
+def test_a_flood_of_large_ones_pushes_out_itself():
+    world = World(bytes_max=1_000_000)
+    for account in range(1, 11):
+        with_size = make(account, 0, size=120_000)
+        if world.pool.size_bytes + len(with_size.raw) <= 1_000_000:
+            world.add(with_size)
+    filler = make(11, 0, size=1_000_000 - world.pool.size_bytes - 400)
+    world.add(filler)
+
+    honest = world.add(make(50, 0, size=1_000))
+
+    assert honest in world.pending()
+    assert world.pool.size_bytes <= 1_000_000
+
+
+def test_a_flood_of_new_accounts_gives_way_to_those_the_chain_knows():
+    world = World(transactions_max=50)
+    for account in range(100, 150):
+        world.add(make(account, 0))
+    meter = make(1, 7)
+    world.nonces[meter.sender] = 7
+
+    world.add(meter)
+
+    assert world.pool.size == 50
+    assert meter in world.pending()
+    with pytest.raises(PoolFull):
+        world.add(make(200, 0))
+
+
+def test_a_new_account_gets_in_once_a_block_made_room():
+    world = World(transactions_max=50)
+    for account in range(100, 150):
+        world.add(make(account, 0))
+
+    world.include(world.pending(20))
+
+    assert world.add(make(1, 0)) in world.pending()
+
+
+def test_a_better_price_gets_into_a_full_pool():
+    world = World(transactions_max=5)
+    for account in range(5):
+        world.add(make(account, 0, price=account + 1))
+
+    world.add(make(9, 0, price=2))
+
+    assert sorted(tx.max_fee for tx in world.pending()) == [2, 2, 3, 4, 5]
+    with pytest.raises(PoolFull):
+        world.add(make(10, 0, price=2))
+
+
+def test_a_replacement_that_is_larger_keeps_the_bound():
+    world = World(bytes_max=10_000)
+    for account in range(4):
+        world.add(make(account, 0, size=2_000))
+    with pytest.raises(PoolFull):
+        world.add(make(5, 0, size=3_000))
+
+    world.add(make(0, 0, price=1, size=3_000))
+
+    assert world.pool.size_bytes <= 10_000
+
+
+class PoolAgainstPlainModel(RuleBasedStateMachine):
+    """Every index of the pool equals what can be counted from what it holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World(transactions_max=12, bytes_max=30_000, per_sender_max=5)
+
+    @rule(
+        account=st.integers(1, 5),
+        ahead=st.integers(0, 4),
+        price=st.integers(0, 3),
+        size=st.sampled_from([0, 0, 0, 9_000]),
+    )
+    def add(self, account, ahead, price, size):
+        nonce = self.world.nonce(account.to_bytes(20, "big")) + ahead
+        before = set(self.world.pool.hashes())
+        transaction = make(account, nonce, price=price, size=size)
+        try:
+            self.world.add(transaction)
+            assert self.world.pool.get(transaction.hash) is transaction
+        except PoolFull:
+            assert set(self.world.pool.hashes()) <= before
+        except InvalidTransaction:
+            assert set(self.world.pool.hashes()) == before
+
+    @rule(count=st.integers(1, 6))
+    def include(self, count):
+        self.world.include(self.world.pending(count))
+
+    @rule(account=st.integers(1, 5), count=st.integers(1, 3))
+    def include_from_elsewhere(self, account, count):
+        nonce = self.world.nonce(account.to_bytes(20, "big"))
+        self.world.include([make(account, nonce + step, value=7) for step in range(count)])
+
+    @precondition(lambda self: self.world.pool.size)
+    @rule(data=st.data())
+    def drop(self, data):
+        chosen = data.draw(st.sampled_from(self.world.pool.hashes()))
+        self.world.pool.drop_invalid(self.world.pool.get(chosen))
+
+    @invariant()
+    def indexes_agree(self):
+        pool = self.world.pool
+        waiting = [pool.get(digest) for digest in pool.hashes()]
+        assert pool.size_bytes == sum(len(tx.raw) for tx in waiting) <= 30_000
+        assert len(waiting) <= 12
+        executable = []
+        for sender in {tx.sender for tx in waiting}:
+            nonce = self.world.nonce(sender)
+            own = {tx.nonce: tx for tx in waiting if tx.sender == sender}
+            assert len(own) <= 5
+            assert min(own) >= nonce
+            while nonce in own:
+                executable.append(own[nonce])
+                nonce += 1
+            assert pool.next_nonce(sender, self.world.nonce(sender)) == nonce
+        pending = self.world.pending()
+        assert sorted(tx.raw for tx in pending) == sorted(tx.raw for tx in executable)
+        assert set(pool._queues) == {tx.sender for tx in waiting}
+        assert sorted(pool._levels) == pool._prices
+        assert set(pool._strangers) <= set(pool._queues)
+        for weight, queues in pool._by_weight.items():
+            assert all(
+                sum(1 + len(tx.raw) // 4_096 for tx in queue.waiting.values()) == weight
+                for queue in queues.values()
+            )
+
+
+TestPoolAgainstPlainModel = PoolAgainstPlainModel.TestCase
+TestPoolAgainstPlainModel.settings = settings(max_examples=60, stateful_step_count=40)
