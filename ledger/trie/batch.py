@@ -7,10 +7,11 @@ first whether it has to be joined with it. Source: Yellow Paper, appendix D, res
 """
 
 from bisect import bisect_left, insort
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from ledger.crypto.keccak import keccak256
 from ledger.encoding import rlp
+from ledger.trie.cache import TOP_DEPTH, Generations, NodeCache
 from ledger.trie.nodes import (
     BRANCH_SIZE,
     EMBEDDED_SIZE_MAX,
@@ -26,7 +27,6 @@ from ledger.trie.nodes import (
     is_stored,
     value_of,
 )
-from ledger.trie.source import NodeSource
 
 Write: TypeAlias = tuple[Path, bytes]
 """A path from the root and the value there; b"" deletes."""
@@ -35,27 +35,39 @@ Entry: TypeAlias = tuple[Path, bytes | Extension]
 """What a new subtree is built from: a value, or an existing child that an extension led to."""
 
 
+class NodeSource(Protocol):
+    """Where nodes come from, and where decoded ones are kept: a trie."""
+
+    cache: NodeCache
+
+    def load(self, fragment: Fragment, path: Path, depth: int) -> Node: ...
+
+
 class Batch:
     """One batch of writes; `changes` and `superseded` are complete after `apply`."""
 
-    __slots__ = ("_source", "_writes", "changes", "superseded")
+    __slots__ = ("_cache", "_load", "_writes", "changes", "superseded")
 
     def __init__(self, source: NodeSource, writes: list[Write]) -> None:
         """`writes` are sorted, each path once."""
-        self._source = source
+        self._load = source.load
+        self._cache = source.cache
         self._writes = writes
         self.changes: dict[Path, bytes | None] = {}
         """The RLP of every node that changed, by path; None where there is none any more."""
         self.superseded: list[Fragment] = []
-        """The nodes that were stored at these paths before."""
+        """The nodes that were stored less than TOP_DEPTH nibbles from the root before."""
 
     def apply(self, root: Fragment) -> Fragment:
         """The root after the writes: EMPTY, or 0xa0 and a hash."""
         if not self._writes:
             return root
-        old = None if root == EMPTY else self._source.load(root, b"", 0)
+        old = None if root == EMPTY else self._load(root, b"", 0)
         new = self._update(old, 0, 0, len(self._writes))
         return root if new is old else self._seal(new, b"", root)
+
+    def _nodes_at(self, depth: int) -> Generations:
+        return self._cache.top if depth < TOP_DEPTH else self._cache.rest
 
     def _update(self, node: Node | None, depth: int, low: int, high: int) -> Node | None:
         """The node at `depth` after writes[low:high], which all pass there; itself if the same."""
@@ -67,15 +79,15 @@ class Batch:
         return self._update_leaf(node, depth, low, high)
 
     def _update_branch(self, branch: Branch, depth: int, low: int, high: int) -> Node | None:
-        writes = self._writes
-        load = self._source.load  # locals: this loop runs at every level of every write
+        writes = self._writes  # locals: this loop runs at every level of every write
+        below = depth + 1
+        known = self._nodes_at(below).young.get
         prefix = writes[low][0][:depth]
         value = branch[VALUE]
         if len(writes[low][0]) == depth:
             value = rlp.encode_bytes(writes[low][1])
             low += 1
         changed: dict[int, Node | None] = {}
-        below = depth + 1
         while low < high:
             path = writes[low][0]
             nibble = path[depth]
@@ -83,8 +95,13 @@ class Batch:
             while end < high and writes[end][0][depth] == nibble:
                 end += 1
             fragment = branch[nibble]
-            old = None if fragment == EMPTY else load(fragment, path, below)
-            new = self._update(old, below, low, end)
+            old = None
+            if fragment != EMPTY:
+                old = known(fragment) or self._load(fragment, path, below)
+            if type(old) is list:
+                new = self._update_branch(old, below, low, end)
+            else:
+                new = self._update(old, below, low, end)
             if new is not old:
                 changed[nibble] = new
             low = end
@@ -126,7 +143,7 @@ class Batch:
         child = changed.get(nibble)
         if child is not None:
             return self._join(_NIBBLES[nibble], child, path, branch[nibble])
-        child = self._source.load(branch[nibble], path, len(path))
+        child = self._load(branch[nibble], path, len(path))
         if type(child) is list:
             return Extension(_NIBBLES[nibble], branch[nibble])
         return self._join(_NIBBLES[nibble], child, path, branch[nibble])
@@ -172,7 +189,7 @@ class Batch:
             last += 1
         result: Node | None = extension
         if first < last:
-            old = self._source.load(extension.child, end, len(end))
+            old = self._load(extension.child, end, len(end))
             new = self._update(old, len(end), first, last)
             if new is None:
                 self._vanish(end, extension.child)
@@ -223,18 +240,15 @@ class Batch:
 
     def _seal(self, node: Node | None, path: Path, old: Fragment) -> Fragment:
         """Give a node its place; `old` is what stood there before, EMPTY for nothing."""
-        if node is None:
+        raw = b"" if node is None else encode_node(node)
+        if node is None or (len(raw) <= EMBEDDED_SIZE_MAX and path):
             self._vanish(path, old)
-            return EMPTY
-        raw = encode_node(node)
-        if len(raw) <= EMBEDDED_SIZE_MAX and path:
-            self._vanish(path, old)
-            return raw
-        if is_stored(old):
+            return raw or EMPTY
+        if len(path) < TOP_DEPTH:
             self.superseded.append(old)
         self.changes[path] = raw
         fragment = b"\xa0" + keccak256(raw)
-        self._source.cache.at_depth(len(path)).put(fragment, node)
+        self._nodes_at(len(path)).put(fragment, node)
         return fragment
 
     def _vanish(self, path: Path, old: Fragment) -> None:

@@ -8,7 +8,8 @@ kept, how tries change. Source: Yellow Paper, appendices C and D.
 """
 
 from binascii import hexlify, unhexlify
-from struct import Struct
+from re import DOTALL
+from re import compile as compile_pattern
 from typing import TypeAlias
 
 from ledger.encoding import rlp
@@ -37,11 +38,12 @@ _NIBBLE_OF_DIGIT = bytes(max(_DIGITS.find(bytes([digit])), 0) for digit in range
 
 _FLAGS = ((b"\0\0", b"\x01"), (b"\x02\0", b"\x03"))  # by kind (extension, leaf), by odd length
 
-# A branch with sixteen hashed children and no value, as most near the top of a large trie are.
-_FULL_SIZE = 532
-_FULL_PREFIX = b"\xf9\x02\x11"
-_FULL = Struct("3x" + "33s" * 16 + "s")
-_FULL_MARKS = b"\xa0" * 16
+# Sixteen hashes or nothing and no value: all branches of a secure trie but a few at its bottom.
+# Taking them apart costs a third this way, and cold reads are mostly that.
+_PLAIN_BRANCH = compile_pattern(rb"(\x80|\xa0.{32})" * 16 + rb"\x80", DOTALL)
+_LIST_PREFIXES = tuple(
+    rlp.encode_list_payload(bytes(size))[: -size or None] for size in range(16 * 33 + 2)
+)
 
 
 class Leaf:
@@ -93,20 +95,25 @@ def unpack_path(packed: bytes) -> tuple[Path, bool]:
 def encode_node(node: Node) -> bytes:
     """The RLP of a node."""
     if type(node) is list:
-        return rlp.encode_list_payload(b"".join(node))
-    if type(node) is Leaf:
-        packed = rlp.encode_bytes(pack_path(node.path, is_leaf=True))
-        return rlp.encode_list_payload(packed + rlp.encode_bytes(node.value))
-    assert type(node) is Extension
-    packed = rlp.encode_bytes(pack_path(node.path, is_leaf=False))
-    return rlp.encode_list_payload(packed + node.child)
+        payload = b"".join(node)
+    elif type(node) is Leaf:
+        payload = rlp.encode_bytes(pack_path(node.path, is_leaf=True))
+        payload += rlp.encode_bytes(node.value)
+    else:
+        assert type(node) is Extension
+        payload = rlp.encode_bytes(pack_path(node.path, is_leaf=False)) + node.child
+    size = len(payload)
+    if size < len(_LIST_PREFIXES):  # three times as fast as working the prefix out
+        return _LIST_PREFIXES[size] + payload
+    return rlp.encode_list_payload(payload)
 
 
 def decode_node(raw: bytes) -> Node:
     """The node that `raw` is the canonical RLP of. Raises EncodingError on anything else."""
-    branch = _decode_plain_branch(raw)
-    if branch is not None:
-        return branch
+    start = 2 if raw[:1] == b"\xf8" else 3
+    plain = _PLAIN_BRANCH.fullmatch(raw, start)
+    if plain is not None and raw[:start] == _LIST_PREFIXES[len(raw) - start]:
+        return [*plain.groups(), EMPTY]
     items = rlp.decode_list(raw)
     if len(items) == BRANCH_SIZE and isinstance(items[VALUE], bytes):
         return [*map(_fragment_of, items[:VALUE]), rlp.encode(items[VALUE])]
@@ -128,35 +135,6 @@ def value_of(fragment: Fragment) -> bytes | None:
     value = rlp.decode(fragment)
     assert isinstance(value, bytes)
     return value or None
-
-
-def _decode_plain_branch(raw: bytes) -> Branch | None:
-    """A branch of hashes alone, taken apart without a detour through values; None for the rest."""
-    size = len(raw)
-    if size == _FULL_SIZE and raw.startswith(_FULL_PREFIX):
-        branch = list(_FULL.unpack(raw))
-        if raw[3 : size - 1 : HASH_FRAGMENT_SIZE] == _FULL_MARKS and branch[VALUE] == EMPTY:
-            return branch
-    if raw[:2] == bytes((0xF8, size - 2 & 0xFF)) and 58 <= size < 258:
-        position = 2
-    elif raw[:3] == bytes((0xF9, size - 3 >> 8 & 0xFF, size - 3 & 0xFF)) and size >= 259:
-        position = 3
-    else:
-        return None
-    branch = []
-    while position < size:
-        if raw[position] == 0xA0:
-            end = position + HASH_FRAGMENT_SIZE
-            branch.append(raw[position:end])
-            position = end
-        elif raw[position] == 0x80:
-            branch.append(EMPTY)
-            position += 1
-        else:
-            return None
-    if position != size or len(branch) != BRANCH_SIZE or branch[VALUE] != EMPTY:
-        return None
-    return branch
 
 
 def _fragment_of(item: rlp.Decoded) -> Fragment:

@@ -6,37 +6,48 @@ Paper, appendix D.
 """
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from ledger.crypto.keccak import keccak256
 from ledger.encoding import rlp
+from ledger.errors import StoreError
 from ledger.trie.batch import Batch
-from ledger.trie.cache import NodeCache
+from ledger.trie.cache import TOP_DEPTH, NodeCache
 from ledger.trie.nodes import (
     EMPTY,
     VALUE,
     Extension,
     Fragment,
     Leaf,
+    Node,
     Path,
+    decode_node,
     encode_node,
     is_stored,
     path_of,
     value_of,
 )
-from ledger.trie.source import NodeReader as NodeReader
-from ledger.trie.source import NodeSource
 from ledger.types import Hash32
 
 EMPTY_ROOT: Hash32 = keccak256(EMPTY)
 
 
-class Trie:
-    """One trie as of `root`, over nodes that `reader` has; `cache` may be shared by any tries.
+class NodeReader(Protocol):
+    """A store of nodes by trie and path, as of one state."""
 
-    Every method raises StoreError, naming trie and path, where a node it needs is missing.
+    def get_node(self, trie: bytes, path: Path) -> bytes | None:
+        """The RLP of a node; None where there is none."""
+        ...
+
+
+class Trie:
+    """One trie as of `root`, over the nodes that `reader` has.
+
+    Every method raises StoreError, naming trie and path, where a node it needs is missing or is
+    not the one that its parent names.
     """
 
-    __slots__ = ("_pending", "_source", "root", "superseded")
+    __slots__ = ("_committed", "_pending", "_reader", "cache", "root", "superseded", "trie_id")
 
     def __init__(
         self,
@@ -45,13 +56,19 @@ class Trie:
         root: Hash32 = EMPTY_ROOT,
         cache: NodeCache | None = None,
     ) -> None:
-        """`trie_id` names the trie to the reader: empty for accounts, else a contract's address."""
-        self._source = NodeSource(reader, trie_id, cache if cache is not None else NodeCache())
+        """`trie_id` names the trie to the reader: empty for accounts, else a contract's address.
+
+        `cache` may be shared by any tries, of this state and of others.
+        """
+        self._reader = reader
         self._pending: dict[bytes, bytes] = {}
+        self._committed: dict[Path, bytes | None] = {}
+        self.trie_id = trie_id
+        self.cache = cache if cache is not None else NodeCache()
         self.root = root
         """The root as of the last commit."""
         self.superseded: list[Fragment] = []
-        """The nodes that commits replaced: no use to the cache once the new root is the head."""
+        """What commits replaced near the top: of no use once the new root is the head's."""
 
     def get(self, key: bytes) -> bytes | None:
         """The value at a key, pending writes included; None where there is none."""
@@ -71,11 +88,11 @@ class Trie:
         and remembers these nodes, so that its reader need not have them yet.
         """
         writes = sorted((path_of(key), value) for key, value in self._pending.items())
-        batch = Batch(self._source, writes)
+        batch = Batch(self, writes)
         fragment = batch.apply(self._root_fragment())
         self._pending = {}
         self.root = EMPTY_ROOT if fragment == EMPTY else fragment[1:]
-        self._source.committed.update(batch.changes)
+        self._committed.update(batch.changes)
         self.superseded += batch.superseded
         return self.root, batch.changes
 
@@ -92,7 +109,7 @@ class Trie:
         """The value at a path under `root`; the stored nodes passed are added to `proof`."""
         fragment = self._root_fragment()
         depth = 0
-        load = self._source.load  # a local: this loop runs for every level of every cold read
+        load = self.load  # a local: this loop runs for every level of every cold read
         while fragment != EMPTY:
             node = load(fragment, path, depth)
             if proof is not None and is_stored(fragment):
@@ -111,6 +128,31 @@ class Trie:
                 fragment = node.child
                 depth += len(node.path)
         return None
+
+    def load(self, fragment: Fragment, path: Path, depth: int) -> Node:
+        """The node at `path[:depth]`, which its parent holds as `fragment`; not to be changed."""
+        if fragment[0] >= 0xC0:  # a list: the node itself
+            return decode_node(fragment)
+        nodes = self.cache.top if depth < TOP_DEPTH else self.cache.rest
+        node = nodes.get(fragment)
+        if node is None:
+            node = decode_node(self._read(fragment, path[:depth]))
+            nodes.put(fragment, node)
+        return node
+
+    def _read(self, fragment: Fragment, path: Path) -> bytes:
+        if path in self._committed:
+            raw = self._committed[path]
+        else:
+            raw = self._reader.get_node(self.trie_id, path)
+        if raw is None or keccak256(raw) != fragment[1:]:
+            trie = f"storage trie 0x{self.trie_id.hex()}" if self.trie_id else "account trie"
+            raise StoreError(
+                f"{trie}: the node at path '{path.hex()[1::2]}' is "
+                + ("missing" if raw is None else "not the one this state has")
+                + "; the state is no longer kept, or the data folder is damaged: sync it anew"
+            )
+        return raw
 
     def _root_fragment(self) -> Fragment:
         return EMPTY if self.root == EMPTY_ROOT else b"\xa0" + self.root
