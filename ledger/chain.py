@@ -263,6 +263,11 @@ class Chain:
         raw = self.store.get_meta("validators/" + digest.hex())
         return tuple(rlp.decode(raw)) if raw else None  # type: ignore[arg-type]
 
+    def validator_changes(self) -> tuple[Height, ...]:
+        """The heights whose block changed the validators: what a light client walks."""
+        raw = self.store.get_meta("validator-changes")
+        return tuple(map(rlp.decode_uint, rlp.decode(raw))) if raw else ()  # type: ignore[arg-type]
+
     def call(
         self, message: Message, height: Height | None = None, *, creation: bool = False
     ) -> Outcome:
@@ -319,6 +324,7 @@ class Chain:
         if block.header.mix_hash != block.header.extra_data:
             self.validators = self._next_validators(self._head_state(), self.validators)
             self._keep_validators(self.validators)
+            self._keep_change(block.number)
 
     def _head_state(self) -> State:
         return State(self._unflushed, self.head.state_root, self._cache)
@@ -331,6 +337,12 @@ class Chain:
         key = "validators/" + validators_hash(validators).hex()
         if self.store.get_meta(key) is None:
             self.store.set_meta(key, rlp.encode(list(validators)))
+
+    def _keep_change(self, height: Height) -> None:
+        heights = self.validator_changes()
+        if height not in heights:  # it is there after a restart that executed the block again
+            kept = [rlp.encode_uint(one) for one in (*heights, height)]
+            self.store.set_meta("validator-changes", rlp.encode(kept))
 
     def _keep_execution(self, block_hash: Hash32, execution: Execution) -> None:
         self._executions[block_hash] = execution

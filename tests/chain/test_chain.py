@@ -130,6 +130,7 @@ def test_validators_change_by_transaction_and_the_header_says_so(network_contrac
     assert done.validators == tuple(members)
     assert chain.validators_of(header.mix_hash) == tuple(members)
     assert chain.validators_of(header.extra_data) == (ACCOUNTS[0],)
+    assert chain.validator_changes() == (1,)
     state = chain.state_at()
     assert read_validators(state) == tuple(members)
     assert may_connect(state, ACCOUNTS[1])
