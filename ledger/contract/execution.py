@@ -200,9 +200,8 @@ class Program:
 
         def emit(host: Host, event: Any) -> None:
             codec, door = events[type(event)], host.door__
-            data = codec.split(event)
-            door.charge(GAS_DATA_WORD * (1 + codec.data.count_words(data)))
-            door.log(codec.encode_topics(event), codec.data.encode(data))
+            door.open_log(codec.topics, codec.count_words(event))
+            door.logs.append(Log(door.address, *codec.encode(event)))
 
         members: dict[str, Any] = {"__slots__": (), "emit": emit}
         fields = self.compiled.model.fields
@@ -235,7 +234,7 @@ def _make_value_property(access: Access, slot: Slot) -> property:
 
 def make_record(name: str, fields: Sequence[str]) -> type[tuple[Any, ...]]:
     """The value class of a declared record: immutable, equal by value, quick to make."""
-    return namedtuple(name, fields)  # type: ignore[misc]
+    return namedtuple(name, fields)
 
 
 def _make_revert(error: RecordModel) -> Callable[..., Reverted]:
@@ -319,6 +318,8 @@ def _enter(
     if method.kind is Kind.VIEW:
         door.read_only = True
     result = methods[method.name](*arguments)
+    if method.returns is None:
+        return b""
     values = entry.list_returns(result)
     door.charge(GAS_DATA_WORD * entry.returns.count_words(values))
     return entry.returns.encode(values)

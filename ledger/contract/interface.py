@@ -20,7 +20,7 @@ from ledger.contract.model import (
     external_name,
 )
 from ledger.contract.signals import PANIC_RANGE, PANIC_SIZE, Panicked
-from ledger.contract.storage import Structs, count_words
+from ledger.contract.storage import Structs, count_words, make_key_encoder
 from ledger.contract.types import (
     ADDRESS,
     STRING,
@@ -126,12 +126,15 @@ def list_errors(model: ContractModel) -> tuple[RecordModel, ...]:
 class Values:
     """A list of types at a door: values out to bytes, range-checked, and bytes in to values."""
 
-    __slots__ = ("_codec", "_convert", "_dynamic", "types")
+    __slots__ = ("_codec", "_convert", "_dynamic", "_words", "types")
 
     def __init__(self, types: Sequence[ValueType], structs: Structs) -> None:
         self.types = tuple(types)
         self._codec = abi.codec(tuple([name_type(type) for type in types]))
         self._dynamic = any(is_dynamic(type) for type in types)
+        self._words: list[Callable[[Any], bytes]] | None = None
+        if all(get_value_size(type) for type in types):
+            self._words = [make_key_encoder(type) for type in types]
         self._convert = [
             (index, convert)
             for index, type in enumerate(types)
@@ -157,6 +160,8 @@ class Values:
         )
 
     def encode(self, values: Sequence[Any]) -> bytes:
+        if self._words is not None:  # most events and results; a third of the codec's time
+            return b"".join([encode(v) for encode, v in zip(self._words, values, strict=True)])
         try:
             return self._codec.encode(values)
         except EncodingError as error:
@@ -173,18 +178,18 @@ def is_dynamic(type: ValueType) -> bool:
 
 
 def count_encoded(type: ValueType, value: Any) -> int:
-    """Words of a value's encoding, offset and length included; at most, for text."""
+    """Words of a value's encoding, its offset included."""
     match type:
         case BytesType():
             return 2 + count_words(len(value))
         case StringType():
-            return 2 + count_words(4 * len(value))
+            ascii_ = value.isascii()
+            return 2 + count_words(len(value) if ascii_ else len(value.encode("utf-8")))
         case ListType():
             return 2 + sum([count_encoded(type.element, element) for element in value])
         case StructType():
-            return 1 + sum(
-                [count_encoded(m, v) for (_, m), v in zip(type.fields, value, strict=True)]
-            )
+            members = zip([member for _, member in type.fields], value, strict=True)
+            return is_dynamic(type) + sum([count_encoded(*member) for member in members])
     return 1
 
 
@@ -219,8 +224,6 @@ class Entry:
 
     def list_returns(self, result: Any) -> tuple[Any, ...]:
         """What a method returned, one value for each output."""
-        if self.method.returns is None:
-            return ()
         return result if isinstance(self.method.returns, TupleType) else (result,)
 
 
@@ -250,46 +253,46 @@ class ErrorCodec:
 class EventCodec:
     """An event as a log: topics are its signature's hash and the indexed fields."""
 
-    __slots__ = ("_data", "_indexed", "data", "model", "topic")
+    __slots__ = ("_data", "_encoders", "_indexed", "_rest", "model", "topic", "topics")
 
     def __init__(self, event: RecordModel, structs: Structs) -> None:
         self.model = event
         types = [field.type for field in event.fields]
         self.topic = abi.topic(name_signature(event.name, types))
-        self._indexed = [
-            (index, Values((field.type,), structs), field.type)
-            for index, field in enumerate(event.fields)
-            if field.indexed
-        ]
-        self._data = [index for index, field in enumerate(event.fields) if not field.indexed]
-        self.data = Values([types[index] for index in self._data], structs)
+        self._indexed = [index for index, field in enumerate(event.fields) if field.indexed]
+        self._encoders = [(index, make_topic_encoder(types[index])) for index in self._indexed]
+        self.topics = 1 + len(self._indexed)
+        self._rest = [index for index, field in enumerate(event.fields) if not field.indexed]
+        self._data = Values([types[index] for index in self._rest], structs)
 
-    def split(self, values: Sequence[Any]) -> list[Any]:
-        """The values that are not indexed: the log's data."""
-        return [values[index] for index in self._data]
+    def count_words(self, values: Sequence[Any]) -> int:
+        """Words of data that `encode` will make."""
+        return self._data.count_words([values[index] for index in self._rest])
 
-    def encode_topics(self, values: Sequence[Any]) -> tuple[bytes, ...]:
-        return self.topic, *[
-            _encode_topic(type, codec, values[index]) for index, codec, type in self._indexed
-        ]
+    def encode(self, values: Sequence[Any]) -> tuple[tuple[bytes, ...], bytes]:
+        """(topics, data) of the log."""
+        indexed = [encode(values[index]) for index, encode in self._encoders]
+        return (self.topic, *indexed), self._data.encode([values[index] for index in self._rest])
 
     def decode(self, topics: Sequence[bytes], data: bytes) -> list[Any]:
         """The fields of a log of this event; an indexed field longer than a word as its hash."""
         values: list[Any] = [None] * len(self.model.fields)
-        for (index, codec, type), topic in zip(self._indexed, topics[1:], strict=True):
-            values[index] = codec.decode(topic)[0] if get_value_size(type) else topic
-        for index, value in zip(self._data, self.data.decode(data), strict=True):
+        for index, topic in zip(self._indexed, topics[1:], strict=True):
+            type = self.model.fields[index].type
+            values[index] = Values((type,), {}).decode(topic)[0] if get_value_size(type) else topic
+        for index, value in zip(self._rest, self._data.decode(data), strict=True):
             values[index] = value
         return values
 
 
-def _encode_topic(type: ValueType, codec: Values, value: Any) -> bytes:
+def make_topic_encoder(type: ValueType) -> Callable[[Any], bytes]:
     """A value of one word as it is; a longer one as the hash of its parts, padded, in place."""
     if get_value_size(type):
-        return codec.encode((value,))
+        return make_key_encoder(type)
     if isinstance(type, StringType | BytesType):
-        return keccak256(value.encode("utf-8") if isinstance(value, str) else value)
-    return keccak256(_encode_in_place(type, value))
+        encode = make_key_encoder(type)
+        return lambda value: keccak256(encode(value))
+    return lambda value: keccak256(_encode_in_place(type, value))
 
 
 def _encode_in_place(type: ValueType, value: Any) -> bytes:
@@ -299,7 +302,5 @@ def _encode_in_place(type: ValueType, value: Any) -> bytes:
             return b"".join([_encode_in_place(member, each) for member, each in parts])
         case ListType():
             return b"".join([_encode_in_place(type.element, each) for each in value])
-        case StringType() | BytesType():
-            data = value.encode("utf-8") if isinstance(value, str) else value
-            return bytes(data.ljust(WORD_BYTES * count_words(len(data)), b"\0"))
-    return Values((type,), {}).encode((value,))
+    data = make_key_encoder(type)(value)
+    return data.ljust(WORD_BYTES * count_words(len(data)), b"\0")

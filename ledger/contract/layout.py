@@ -93,6 +93,12 @@ def data_slot(base: Slot) -> Slot:
     return keccak256(base)
 
 
+@lru_cache(maxsize=_SLOTS_KEPT)
+def slots_from(base: Slot, count: int) -> tuple[Slot, ...]:
+    """The `count` slots that begin at `base`."""
+    return tuple([slot_after(base, index) for index in range(count)])
+
+
 def slot_after(base: Slot, count: int) -> Slot:
     """The slot `count` after `base`; slots wrap at 2**256, as in Solidity."""
     number = int.from_bytes(base, "big") + count

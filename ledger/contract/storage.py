@@ -19,6 +19,7 @@ from ledger.contract.layout import (
     mapping_slot,
     place_members,
     slot_after,
+    slots_from,
 )
 from ledger.contract.signals import (
     PANIC_INDEX,
@@ -70,18 +71,16 @@ def make_word_codec(
     """(encode, decode, zero) of a value that fits a word, as the low bytes; range-checked."""
     match type:
         case IntType():
-            low = -(1 << type.bits - 1) if type.signed else 0
-            high = low + (1 << type.bits)
+            if type.signed:
+                return *_make_signed_codec(type.bits), 0
+            high = 1 << type.bits
 
-            def encode_int(value: int) -> Word:
-                if low <= value < high:
-                    return value if value >= 0 else value + (1 << type.bits)
+            def encode_uint(value: int) -> Word:
+                if 0 <= value < high:
+                    return value
                 raise Panicked(PANIC_RANGE)
 
-            def decode_int(word: Word) -> int:
-                return word if word < high else word - (1 << type.bits)
-
-            return encode_int, decode_int, 0
+            return encode_uint, int, 0
         case BoolType():
             return int, bool, False
         case AddressType() | FixedBytesType():
@@ -94,6 +93,18 @@ def make_word_codec(
 
             return encode_bytes, lambda word: word.to_bytes(size, "big"), bytes(size)
     raise AssertionError(f"{type} does not fit a word")
+
+
+def _make_signed_codec(bits: int) -> tuple[Callable[[int], Word], Callable[[Word], int]]:
+    """Two's complement in the low `bits`."""
+    half, whole = 1 << bits - 1, 1 << bits
+
+    def encode(value: int) -> Word:
+        if -half <= value < half:
+            return value % whole
+        raise Panicked(PANIC_RANGE)
+
+    return encode, lambda word: word if word < half else word - whole
 
 
 def make_word_access(type: StorageType, offset: int = 0, *, alone: bool) -> Access:
@@ -168,46 +179,62 @@ def count_words(size: int) -> int:
 
 
 def make_struct_access(type: StructType, structs: Structs) -> Access:
-    """A struct, read and written whole: each of its words once."""
+    """A struct, read and written whole."""
     make = structs[type.name]
     types = [member for _, member in type.fields]
-    # A part is one word of values (encode, decode, shift, mask), or one longer member.
-    parts: dict[int, list[tuple[Any, Any, int, int]] | Access] = {}
-    for member, (index, offset) in zip(types, place_members(types)[0], strict=True):
-        size = get_value_size(member)
-        if size is None:
-            parts[index] = make_access(member, structs)
-            continue
+    places, count = place_members(types)
+    zero = make(*[make_access(member, structs).zero for member in types])
+    if any(get_value_size(member) is None for member in types):
+        return _make_long_struct_access(types, places, make, zero, structs)
+    decoders, encoders = [], []
+    for member, (index, offset) in zip(types, places, strict=True):
         encode, decode, _ = make_word_codec(member)
-        values = parts.setdefault(index, [])
-        assert isinstance(values, list)
-        values.append((encode, decode, 8 * offset, (1 << 8 * size) - 1))
-    layout = tuple(parts.items())
+        mask = (1 << 8 * (get_value_size(member) or 0)) - 1
+        decoders.append((index, 8 * offset, mask, decode))
+        encoders.append((index, 8 * offset, encode))
 
     def load(door: Door, slot: Slot) -> Any:
-        fields: list[Any] = []
-        for index, part in layout:
-            at = slot_after(slot, index) if index else slot
-            if isinstance(part, Access):
-                fields.append(part.load(door, at))
-            else:
-                word = door.load(at)
-                fields += [decode(word >> shift & mask) for _, decode, shift, mask in part]
-        return make(*fields)
+        words = [door.load(each) for each in slots_from(slot, count)]
+        return make(
+            *[decode(words[index] >> shift & mask) for index, shift, mask, decode in decoders]
+        )
 
     def store(door: Door, slot: Slot, value: Any) -> None:
-        fields = iter(value)
-        for index, part in layout:
-            at = slot_after(slot, index) if index else slot
-            if isinstance(part, Access):
-                part.store(door, at, next(fields))
-            else:
-                word = 0
-                for encode, _, shift, _ in part:
-                    word |= encode(next(fields)) << shift
-                door.store(at, word)
+        words = [0] * count
+        for (index, shift, encode), field in zip(encoders, value, strict=True):
+            words[index] |= encode(field) << shift
+        for each, word in zip(slots_from(slot, count), words, strict=True):
+            door.store(each, word)
 
-    return Access(load, store, make(*[make_access(member, structs).zero for member in types]))
+    return Access(load, store, zero)
+
+
+def _make_long_struct_access(
+    types: Sequence[StorageType],
+    places: Sequence[tuple[int, int]],
+    make: Callable[..., Any],
+    zero: Any,
+    structs: Structs,
+) -> Access:
+    """Where a member is bytes or a string, each member by itself."""
+    members = [
+        (
+            index,
+            make_access(member, structs)
+            if get_value_size(member) is None
+            else make_word_access(member, offset, alone=False),
+        )
+        for member, (index, offset) in zip(types, places, strict=True)
+    ]
+
+    def load(door: Door, slot: Slot) -> Any:
+        return make(*[access.load(door, slot_after(slot, index)) for index, access in members])
+
+    def store(door: Door, slot: Slot, value: Any) -> None:
+        for (index, access), field in zip(members, value, strict=True):
+            access.store(door, slot_after(slot, index), field)
+
+    return Access(load, store, zero)
 
 
 def make_optional_access(type: OptionalType, structs: Structs) -> Access:
@@ -267,16 +294,18 @@ class Handle:
         self.base = base
 
 
-def encode_key(type: ValueType) -> Callable[[Any], bytes]:
-    """A mapping key as it is hashed: as in memory, so numbers to the left, bytesN to the right."""
+def make_key_encoder(type: ValueType) -> Callable[[Any], bytes]:
+    """A value as it is hashed: as in memory, so numbers to the left, bytesN to the right."""
     match type:
         case IntType():
-            encode, _, _ = make_word_codec(type)
             signed = type.signed
+            low = -(1 << type.bits - 1) if signed else 0
+            high = low + (1 << type.bits)
 
             def encode_int(value: int) -> bytes:
-                encode(value)  # only for its range check
-                return value.to_bytes(WORD_BYTES, "big", signed=signed)
+                if low <= value < high:
+                    return value.to_bytes(WORD_BYTES, "big", signed=signed)
+                raise Panicked(PANIC_RANGE)
 
             return encode_int
         case BoolType():
@@ -292,27 +321,25 @@ def encode_key(type: ValueType) -> Callable[[Any], bytes]:
 
 def make_locator(keys: Sequence[ValueType]) -> Callable[[Door, Slot, Any], Slot]:
     """(door, base, key or tuple of keys) to the slot of the value."""
-    encoders = tuple(encode_key(key) for key in keys)
-    encode_only = encoders[0]
+    encoders = tuple([make_key_encoder(key) for key in keys])
+    texts = [isinstance(key, BytesType | StringType) for key in keys]
+    gas = GAS_HASH * len(keys)
 
-    def locate_one(door: Door, base: Slot, key: Any) -> Slot:
-        door.charge(GAS_HASH)
-        return mapping_slot(base, encode_only(key))
-
-    def locate_text(door: Door, base: Slot, key: Any) -> Slot:
-        door.charge(GAS_HASH + GAS_KEY_BYTE * 4 * len(key))
-        return mapping_slot(base, encode_only(key))
-
-    def locate_each(door: Door, base: Slot, key: Any) -> Slot:
+    def locate(door: Door, base: Slot, key: Any) -> Slot:
+        door.charge(gas)
         for encode, part in zip(encoders, key, strict=True):
-            size = len(part) if isinstance(part, (str, bytes)) else 0
-            door.charge(GAS_HASH + GAS_KEY_BYTE * 4 * size)
             base = mapping_slot(base, encode(part))
         return base
 
+    def locate_text(door: Door, base: Slot, key: Any) -> Slot:
+        size = sum([4 * len(part) for part, text in zip(key, texts, strict=True) if text])
+        door.charge(GAS_KEY_BYTE * size)
+        return locate(door, base, key)
+
+    locate_many = locate_text if any(texts) else locate
     if len(keys) > 1:
-        return locate_each
-    return locate_text if isinstance(keys[0], (BytesType, StringType)) else locate_one
+        return locate_many
+    return lambda door, base, key: locate_many(door, base, (key,))
 
 
 def make_map(type: MapType, structs: Structs) -> Callable[[Door, Slot], Any]:

@@ -245,7 +245,7 @@ def test_where_only_reading_is_allowed_every_write_panics():
     assert b"\1" * 20 not in role
     assert_panics(PANIC_READ_ONLY, role.grant, b"\1" * 20)
     door = open_door(state, read_only=True)
-    assert_panics(PANIC_READ_ONLY, door.log, (), b"")
+    assert_panics(PANIC_READ_ONLY, door.open_log, 1, 0)
     assert state.words == {} and door.logs == []
 
 
@@ -291,7 +291,7 @@ def test_out_of_gas_is_raised_again_at_every_touch():
         lambda: door.charge(0),
         lambda: door.load(SLOT),
         lambda: door.store(SLOT, 1),
-        lambda: door.log((), b""),
+        lambda: door.open_log(1, 0),
         lambda: role.grant(bytes(20)),
         lambda: array.append(1),
         lambda: len(array),
