@@ -158,6 +158,8 @@ def check_forms(tree: ast.Module) -> None:
             raise breach("loop-depth", at)
         if isinstance(node, ast.Constant):
             check_literal(node)
+        if isinstance(node, ast.Attribute) and "__" in node.attr:
+            raise breach("attribute", at, "no names with two underscores")
         docstring = find_docstring(node)
         for field in node._fields:
             value = getattr(node, field, None)
