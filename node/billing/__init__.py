@@ -1,0 +1,1 @@
+"""Bills: what `contracts_py/metering.py` stores, priced again and proved, without running it."""
