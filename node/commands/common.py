@@ -53,7 +53,7 @@ def password_option(function: F) -> F:
     )(function)  # fmt: skip
 
 
-class AddressType(click.ParamType):
+class AddressType(click.ParamType[bytes]):
     """An account's address, with its checksum where it is in mixed case."""
 
     name = "ADDRESS"

@@ -1,0 +1,107 @@
+"""`wattledger usage` and `wattledger bill`: what a node says; `wattledger verify` proves it."""
+
+from pathlib import Path
+
+import click
+
+from ledger.crypto.address import to_checksum
+from node.billing.bill import compute_bill
+from node.billing.month import Month, parse_month, read_month
+from node.billing.render import bill_json, bill_notes, bill_table, format_kwh, format_time
+from node.billing.sources import BelievedWords, get_source, make_layout
+from node.client import Client
+from node.commands.common import (
+    ADDRESS,
+    console,
+    json_option,
+    make_table,
+    print_json,
+    rpc_option,
+)
+
+CONTRACT_HELP = "The grid's Metering contract."
+DAY_S = 86_400
+
+
+def load_month(rpc: str, contract: bytes, account: bytes, month: str) -> Month:
+    """An account's month as a node says it is."""
+    client = Client(rpc)
+    height = client.height()
+    layout = make_layout(get_source(client, contract, height), contract)
+    return read_month(layout, BelievedWords(client, contract, height), account, parse_month(month))
+
+
+@click.command()
+@click.option("--contract", type=ADDRESS, required=True, help=CONTRACT_HELP)
+@click.option("--account", type=ADDRESS, required=True, help="Whose usage.")
+@click.option("--month", required=True, metavar="YYYY-MM", help="Which month.")
+@rpc_option
+@json_option
+def usage(contract: bytes, account: bytes, month: str, rpc: str, as_json: bool) -> None:
+    """What an account used, day by day of a month.
+
+    \b
+    Example:
+      wattledger usage --contract 0x5FbD...0aa3 --account 0x7099...79C8 --month 2026-11
+    """
+    found = load_month(rpc, contract, account, month)
+    days: dict[str, list[int]] = {}
+    for reading in found.readings:
+        start = found.start_of(reading.period)
+        sums = days.setdefault(format_time(start, found.utc_offset_seconds)[:10], [0, 0, 0])
+        sums[0] += reading.current.import_wh
+        sums[1] += reading.current.export_wh
+        sums[2] += 1
+    if as_json:
+        print_json(
+            [
+                {"day": day, "importWh": used, "exportWh": given, "readings": count}
+                for day, (used, given, count) in sorted(days.items())
+            ]
+        )
+        return
+    table = make_table("day", ">import kWh", ">export kWh", ">readings",
+                       title=f"Usage of {to_checksum(account)} in {month}")  # fmt: skip
+    for day, (used, given, count) in sorted(days.items()):
+        table.add_row(day, format_kwh(used), format_kwh(given), str(count))
+    table.add_section()
+    table.add_row("month", *(format_kwh(sum(d[i] for d in days.values())) for i in (0, 1)),
+                  str(len(found.readings)))  # fmt: skip
+    console.print(table)
+
+
+@click.command()
+@click.option("--contract", type=ADDRESS, required=True, help=CONTRACT_HELP)
+@click.option("--account", type=ADDRESS, required=True, help="Whose bill.")
+@click.option("--month", required=True, metavar="YYYY-MM", help="Which month.")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path),
+              help="Write the bill as a page to print or send.")  # fmt: skip
+@rpc_option
+@json_option
+def bill(
+    contract: bytes, account: bytes, month: str, html: Path | None, rpc: str, as_json: bool
+) -> None:
+    """An account's bill for a month: slabs, gaps, estimates, corrections, total.
+
+    \b
+    Example:
+      wattledger bill --contract 0x5FbD...0aa3 --account 0x7099...79C8 --month 2026-11
+    """
+    computed = compute_bill(load_month(rpc, contract, account, month))
+    command = (
+        f"wattledger verify bill --network network.json --rpc {rpc} --month {month} "
+        f"--contract {to_checksum(contract)} --account {to_checksum(account)}"
+    )
+    if html is not None:
+        from node.billing.page import render_page
+
+        html.write_text(render_page(computed, contract, command))
+    if as_json:
+        print_json(bill_json(computed))
+        return
+    console.print(bill_table(computed))
+    for note in bill_notes(computed):
+        console.print(f"- {note}", highlight=False)
+    console.print(f"This is what {rpc} says. To prove it:\n  {command}", soft_wrap=True)
+    if html is not None:
+        console.print(f"page written to {html}")

@@ -1,0 +1,117 @@
+"""`wattledger verify bill`: a bill proved from the network file, whatever the node says."""
+
+from importlib import resources
+from pathlib import Path
+
+import click
+
+from ledger.crypto.address import to_checksum
+from ledger.errors import ProofError
+from node.billing.bill import Bill, compute_bill
+from node.billing.month import parse_month, read_month
+from node.billing.render import bill_json, bill_notes, bill_table, format_money, format_time
+from node.billing.sources import (
+    FollowedChain,
+    ProvenWords,
+    follow_chain,
+    make_layout,
+    prove_contract,
+)
+from node.client import Client
+from node.commands.common import ADDRESS, console, json_option, print_json, rpc_option
+from node.network_files import load_network
+from node.errors import NodeError
+
+
+@click.group()
+def verify() -> None:
+    """Prove what a node says, without trusting it."""
+
+
+@verify.command("bill")
+@click.option("--network", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              required=True, help="The network file: all that is trusted.")  # fmt: skip
+@click.option("--contract", type=ADDRESS, required=True, help="The grid's Metering contract.")
+@click.option("--account", type=ADDRESS, required=True, help="Whose bill.")
+@click.option("--month", required=True, metavar="YYYY-MM", help="Which month.")
+@rpc_option
+@json_option
+def verify_bill(
+    network: Path, contract: bytes, account: bytes, month: str, rpc: str, as_json: bool
+) -> None:
+    """Prove a month's bill from certified headers and Merkle proofs, and price it again.
+
+    \b
+    Example:
+      wattledger verify bill --network network.json --contract 0x5FbD...0aa3 \\
+        --account 0x7099...79C8 --month 2026-11
+    """
+    client = Client(rpc)
+    followed = follow_chain(client, load_network(network).genesis)
+    proved, words, standard = prove_bill(client, followed, contract, account, month)
+    if as_json:
+        print_json(
+            {
+                **bill_json(proved),
+                "proved": {
+                    "block": followed.header.number,
+                    "blockHash": "0x" + followed.header.hash.hex(),
+                    "ageSeconds": followed.age_s,
+                    "storageProofs": words.proofs_checked,
+                    "signatures": len(followed.certificate.signatures),
+                    "validators": len(followed.validators),
+                    "standardContract": standard,
+                },
+            }
+        )
+        return
+    console.print(bill_table(proved))
+    for note in bill_notes(proved):
+        console.print(f"- {note}", highlight=False)
+    for line in explain_proof(proved, followed, words, contract, standard):
+        console.print(line, highlight=False)
+
+
+def prove_bill(
+    client: Client, followed: FollowedChain, contract: bytes, account: bytes, month: str
+) -> tuple[Bill, ProvenWords, bool]:
+    """The bill from proved words, and whether the contract is the standard one of this version.
+
+    Raises ProofError for a false proof, BillMismatch where the contract's total is not its
+    readings'.
+    """
+    state, source = prove_contract(client, followed, contract)
+    standard = source == resources.files("contracts_py").joinpath("metering.py").read_bytes()
+    if not standard:
+        raise NodeError(
+            f"proved: {to_checksum(contract)} holds another contract than the metering.py of this "
+            "version; its readings cannot be priced by the rules known here"
+        )
+    words = ProvenWords(client, contract, followed.header, state)
+    try:
+        found = read_month(make_layout(source, contract), words, account, parse_month(month))
+    except (KeyError, TypeError) as error:
+        raise ProofError(f"{client.url} gave a proof without {error}") from error
+    return compute_bill(found), words, standard
+
+
+def explain_proof(
+    bill: Bill, followed: FollowedChain, words: ProvenWords, contract: bytes, standard: bool
+) -> list[str]:
+    """What was proved, as of when, and what was not, in plain words."""
+    header = followed.header
+    return [
+        "[bold green]Proved[/bold green]",
+        f"  {len(followed.certificate.signatures)} of {len(followed.validators)} validators signed "
+        f"block {header.number} (0x{header.hash.hex()[:16]}...), made at "
+        f"{format_time(header.timestamp)} UTC, {followed.age_s} s ago;",
+        f"  they follow from the network file over {len(followed.changes)} changes of validators;",
+        f"  in that block {to_checksum(contract)} holds the metering contract of this version;",
+        f"  {words.proofs_checked:,} storage proofs give the readings, corrections and tariffs, "
+        "and that no other reading of this month is there;",
+        f"  priced again here they come to {format_money(bill.amount)}, which is what the contract "
+        "has.",
+        "[bold]Not proved[/bold]",
+        "  that the meters measured right, or that nothing was used while a reading is missing;",
+        "  that no newer block exists: ask several nodes, and compare the block's number and age.",
+    ]
