@@ -38,6 +38,8 @@ class Checked:
     tested: dict[ast.expr, Range]
     helpers: dict[ast.expr, str]
     expanded: dict[ast.AugAssign, ast.BinOp]
+    calls: dict[str, dict[str, ast.expr]]  # by method: the methods it calls, and where
+    order: list[str]  # the methods, each after those it calls
 
     def find_test(self, node: ast.expr) -> tuple[int | None, int | None] | None:
         """The least and greatest value to be tested for at run time; None is not tested."""
@@ -50,8 +52,7 @@ class Checked:
 
 def check_contract(parsed: Parsed) -> Checked:
     """Type every expression of every method; a Breach names the rule that is broken."""
-    checked = Checked(parsed, {}, {}, {}, {})
-    calls: dict[str, dict[str, ast.expr]] = {}
+    checked = Checked(parsed, {}, {}, {}, {}, {}, [])
     writes: dict[str, ast.AST | None] = {}
     for method in parsed.model.methods:
         checker = Statements(parsed, method)
@@ -60,27 +61,30 @@ def check_contract(parsed: Parsed) -> Checked:
         checked.tested.update(checker.tested)
         checked.helpers.update(checker.helpers)
         checked.expanded.update(checker.expanded)
-        calls[method.name], writes[method.name] = checker.calls, checker.writes
-    check_calls(parsed, calls, writes)
+        checked.calls[method.name], writes[method.name] = checker.calls, checker.writes
+    check_calls(checked, writes)
     return checked
 
 
-def check_calls(
-    parsed: Parsed, calls: dict[str, dict[str, ast.expr]], writes: dict[str, ast.AST | None]
-) -> None:
-    """R8: no cycle, chains of bounded length, no write below a view."""
-    depths: dict[str, int] = {}
+def check_calls(checked: Checked, writes: dict[str, ast.AST | None]) -> None:
+    """R8: no cycle, chains of bounded length, no write below a view. Fills `checked.order`."""
+    settled: set[str] = set()
     for _ in range(CALL_DEPTH_MAX):  # each round settles the methods one level further up
-        for name, called in calls.items():
-            if name not in depths and all(other in depths for other in called):
-                depths[name] = 1 + max((depths[other] for other in called), default=0)
-                for other, at in called.items():
-                    writes[name] = writes[name] or (writes[other] and at)
-    for name, called in calls.items():
-        if depths.get(name, CALL_DEPTH_MAX + 1) > CALL_DEPTH_MAX:
-            deep = [at for other, at in called.items() if other not in depths]
-            raise breach("call-depth", deep[0] if deep else parsed.functions[name])
-    for method in parsed.model.methods:
+        level = [
+            name
+            for name, called in checked.calls.items()
+            if name not in settled and settled.issuperset(called)
+        ]
+        for name in level:
+            for other, at in checked.calls[name].items():
+                writes[name] = writes[name] or (writes[other] and at)
+        settled.update(level)
+        checked.order.extend(level)
+    for name, called in checked.calls.items():
+        if name not in settled:
+            deep = [at for other, at in called.items() if other not in settled]
+            raise breach("call-depth", deep[0] if deep else checked.parsed.functions[name])
+    for method in checked.parsed.model.methods:
         at_write = writes[method.name]
         if method.kind is Kind.VIEW and at_write is not None:
             raise breach("view-writes", at_write)

@@ -7,12 +7,12 @@ hash and `rules.RULES_VERSION`.
 
 import ast
 from collections.abc import Callable, Mapping
-from types import CellType
+from types import CellType, CodeType, FunctionType
 from typing import Any, NoReturn
 
 from ledger.contract.check import check_contract
 from ledger.contract.helpers import Host, Sized
-from ledger.contract.instrument import Instrument, name
+from ledger.contract.instrument import Instrument
 from ledger.contract.model import ContractModel
 from ledger.contract.parse import parse_module
 from ledger.contract.ranges import TURNS_MAX
@@ -23,44 +23,59 @@ _BUILTINS = {"len": len, "min": min, "max": max, "abs": abs}
 """All that contract code finds outside itself; the rest of its language is syntax and helpers."""
 
 
-class Bound:
-    """The methods of a contract, bound to one call."""
-
-    __slots__ = ("gas", "methods")
-
-    def __init__(self, methods: dict[str, Callable[..., Any]], gas: CellType) -> None:
-        self.methods = methods
-        self.gas = gas
-
-
 class CompiledContract:
     """Code without state; may be bound any number of times."""
 
-    __slots__ = ("_factory", "_methods", "_records", "model")
+    __slots__ = ("_env", "_records", "model", "needs", "scope")
 
-    def __init__(
-        self, model: ContractModel, records: tuple[str, ...], factory: Callable[..., Any]
-    ) -> None:
+    def __init__(self, model: ContractModel, needs: dict[str, tuple[CodeType, ...]]) -> None:
         self.model = model
-        self._records = records
-        self._methods = tuple(method.name for method in model.methods)
-        self._factory = factory
+        self.needs = needs
+        """By method, the code it reaches: called before caller, itself last."""
+        self.scope: dict[str, Any] = {"__builtins__": dict(_BUILTINS)}
+        self._env: Mapping[str, object] = {}
+        self._records: dict[str, CellType] = {}
 
     def bind(
         self, host: Host, env: Mapping[str, object], gas: int, out: Callable[[], NoReturn]
-    ) -> Bound:
-        """Functions over one call's storage and gas, by Python name, without `self`.
+    ) -> "Bound":
+        """The contract over one call's storage and gas.
 
         `host` is what `self` means in the source; `env` constructs events, errors and structs by
-        name; `out` ends the call for good. The gas left stands in the cell of the result, which
-        the host's doors lower too. `gas` is below 2**63, on which loop counters rely.
+        name; `out` ends the call for good. `gas` is below 2**63, on which loop counters rely.
         """
         assert 0 <= gas < TURNS_MAX
+        if env is not self._env:
+            self._env, self._records = env, {name: CellType(env[name]) for name in env}
         sized = Sized(host, out)
-        records = [env[record] for record in self._records]
-        *functions, probe = self._factory(host, sized, out, gas, *records)
-        sized.gas = probe.__closure__[0]
-        return Bound(dict(zip(self._methods, functions, strict=True)), sized.gas)
+        sized.gas = cell = CellType(gas)
+        own = {"self": CellType(host), "$h": CellType(sized), "$out": CellType(out), "$g": cell}
+        return Bound(self, cell, self._records | own)
+
+
+class Bound:
+    """One call of a contract. `gas` holds the gas left; the host's doors lower it too."""
+
+    __slots__ = ("_cells", "_compiled", "gas")
+
+    def __init__(
+        self, compiled: CompiledContract, gas: CellType, cells: dict[str, CellType]
+    ) -> None:
+        self.gas = gas
+        self._compiled = compiled
+        self._cells = cells
+
+    def method(self, name: str) -> Callable[..., Any]:
+        """A function of the method's parameters, without `self`.
+
+        Only the functions it reaches are made, so a call costs what it uses.
+        """
+        cells, scope = self._cells, self._compiled.scope
+        for code in self._compiled.needs[name]:
+            closure = tuple([cells[free] for free in code.co_freevars])
+            function = FunctionType(code, scope, code.co_name, None, closure)
+            cells[code.co_name] = CellType(function)
+        return function
 
 
 def compile_contract(source: bytes, filename: str = "<contract>") -> CompiledContract:
@@ -68,28 +83,31 @@ def compile_contract(source: bytes, filename: str = "<contract>") -> CompiledCon
     with located(source):
         parsed = parse_module(read_tree(source))
         checked = check_contract(parsed)
-    model = parsed.model
-    named = [item.name for item in model.structs], [item.name for item in model.events]
-    records = (*named[0], *named[1], *(item.name for item in model.errors))
     instrument = Instrument(checked)
-    functions = [instrument.method(parsed.functions[method.name]) for method in model.methods]
-    tree = build_module(functions, records)
+    functions = [instrument.method(function) for function in parsed.functions.values()]
+    tree = build_module(functions, sorted(parsed.declarations.names))
     code = compile(tree, filename, "exec", flags=0, dont_inherit=True, optimize=0)
-    namespace: dict[str, Any] = {"__builtins__": dict(_BUILTINS)}
-    exec(code, namespace)  # defines the factory; runs nothing of the author's
-    return CompiledContract(model, records, namespace["$factory"])
+    needs: dict[str, tuple[CodeType, ...]] = {}
+    codes = {item.co_name: item for item in inner_code(inner_code(code)[0])}
+    for name in checked.order:
+        below = [item for other in checked.calls[name] for item in needs[other]]
+        needs[name] = (*dict.fromkeys(below), codes[f"self.{name}"])
+    return CompiledContract(parsed.model, needs)
 
 
-def build_module(functions: list[ast.FunctionDef], records: tuple[str, ...]) -> ast.Module:
-    """`def $factory(self, $h, $out, $g, *records)` around the methods and a probe of $g's cell."""
-    tree = ast.parse("def factory():\n    def probe(): return 0")
+def inner_code(code: CodeType) -> list[CodeType]:
+    """The functions defined directly in `code`."""
+    return [item for item in code.co_consts if isinstance(item, CodeType)]
+
+
+def build_module(functions: list[ast.FunctionDef], records: list[str]) -> ast.Module:
+    """`def factory(self, $h, $out, $g, *records)` around the methods: it is compiled, never run.
+
+    Inside it the methods see each other and the call's objects as free variables.
+    """
+    tree = ast.parse("def factory(): pass")
     factory = tree.body[0]
     assert isinstance(factory, ast.FunctionDef)
-    probe = factory.body[0]
-    assert isinstance(probe, ast.FunctionDef)
-    probe.body = [ast.Return(name("$g"))]
-    factory.name = "$factory"
     factory.args.args = [ast.arg(item) for item in ("self", "$h", "$out", "$g", *records)]
-    made = [name(function.name) for function in (*functions, probe)]
-    factory.body = [*functions, probe, ast.Return(ast.Tuple(list(made), ast.Load()))]
+    factory.body = list(functions)
     return ast.fix_missing_locations(tree)

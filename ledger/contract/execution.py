@@ -6,12 +6,12 @@ caller moves value, snapshots the state before and reverts it where the outcome 
 """
 
 from collections import OrderedDict, namedtuple
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from ledger.contract.artifact import decode_payload
-from ledger.contract.compile import CompiledContract, compile_contract
+from ledger.contract.compile import Bound, CompiledContract, compile_contract
 from ledger.contract.door import Door
 from ledger.contract.interface import (
     UNAUTHORIZED,
@@ -275,7 +275,7 @@ def _run(
     signal: Signal | None = None
     output = b""
     try:
-        output = _enter(entry, bound.methods, host, message, message.data[arguments_at:])
+        output = _enter(entry, bound, host, message, message.data[arguments_at:])
     except Signal as ended:
         signal = ended
     except _PYTHON_ERRORS:
@@ -294,7 +294,7 @@ def _run(
 
 def _enter(
     entry: Entry | None,
-    methods: Mapping[str, Callable[..., Any]],
+    bound: Bound,
     host: Host,
     message: Message,
     data: bytes,
@@ -317,7 +317,7 @@ def _enter(
         raise Refused from None
     if method.kind is Kind.VIEW:
         door.read_only = True
-    result = methods[method.name](*arguments)
+    result = bound.method(method.name)(*arguments)
     if method.returns is None:
         return b""
     values = entry.list_returns(result)

@@ -116,7 +116,7 @@ def run(compiled: CompiledContract, arguments: tuple[Any, ...], gas: int) -> tup
     host = StubHost()
     bound = compiled.bind(host, ENV, gas, run_out)
     try:
-        outcome, value = "success", bound.methods["run"](*arguments)
+        outcome, value = "success", bound.method("run")(*arguments)
     except OutOfGas:
         return "out of gas", None, gas, None
     except Panicked as panic:
