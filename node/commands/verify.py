@@ -19,8 +19,8 @@ from node.billing.sources import (
 )
 from node.client import Client
 from node.commands.common import ADDRESS, console, json_option, print_json, rpc_option
-from node.network_files import load_network
 from node.errors import NodeError
+from node.network_files import load_network_file
 
 
 @click.group()
@@ -47,7 +47,7 @@ def verify_bill(
         --account 0x7099...79C8 --month 2026-11
     """
     client = Client(rpc)
-    followed = follow_chain(client, load_network(network).genesis)
+    followed = follow_chain(client, load_network_file(network).genesis)
     proved, words, standard = prove_bill(client, followed, contract, account, month)
     if as_json:
         print_json(
