@@ -37,6 +37,12 @@ SETTINGS = (
         "key.file", "node.key", "This node's private key: 64 hex digits, or a Web3 key file (JSON)."
     ),
     Setting("key.password_file", "", "File with the password of a Web3 key file."),
+    Setting(
+        "key.sign_without_record",
+        False,
+        "Sign although the signer record is missing: only for a network of one or two validators, "
+        "and only if this key signed nothing that was lost.",
+    ),
     Setting("peers.host", "0.0.0.0", "Address to listen on for peers."),
     Setting("peers.port", 30_545, "Port to listen on for peers.", 0, PORT_MAX),
     Setting("peers.connections_max", 64, "Connections with peers, both ways.", 1, 1_000),
@@ -91,6 +97,7 @@ class Config:
     data: Path
     key_file: Path
     key_password_file: Path | None
+    key_sign_without_record: bool
     peers_host: str
     peers_port: int
     peers_connections_max: int

@@ -50,6 +50,8 @@ FRAMES_PER_S_MAX = 2_000
 BYTES_PER_S_MAX = 20_000_000
 TRANSACTIONS_PER_S_MAX = 10_000
 """What one peer may make us do; more is read later, not refused. A second's worth may burst."""
+FAULTS_PER_S_MAX = 10.0
+"""Refused consensus messages: more in one second are no accident."""
 KNOWN_TRANSACTIONS = 16_384
 """Hashes remembered of what a peer has: some 1 MB each with both generations full."""
 
@@ -94,12 +96,13 @@ class Peer:
         self.endpoint = endpoint
         self.dialed = dialed
         self.connected_at = time.monotonic()
-        self.height = 0
+        self.head_height = 0
         self.head_hash: Hash32 = bytes(32)
-        self.round = 0
-        self.status_at = 0.0
+        self.neighbours: frozenset[Address] = frozenset()
+        self.status_sent_at = 0.0
         self.known = SeenSet(KNOWN_TRANSACTIONS)
         self.dropped_frames = 0
+        self.faults = Rate(FAULTS_PER_S_MAX)
         self.close_reason = ""
         self._queue: deque[bytes] = deque()
         self._queued_bytes = 0

@@ -4,7 +4,7 @@
     PROOF             [1, 65-byte signature]                 who I am, see `identity`
     READY             [2]                                    you are welcome
     REFUSED           [3, reason]                            and the connection is closed
-    STATUS            [4, height, head hash, round]          compared each second of an open round
+    STATUS            [4, head hash, engine status, [address, ...]]   neighbours; see `node.gossip`
     TRANSACTIONS      [5, [raw, ...]]
     POOL_HASHES       [6, [transaction hash, ...]]
     GET_TRANSACTIONS  [7, [transaction hash, ...]]
@@ -29,8 +29,10 @@ PROTOCOL_VERSIONS = (1,)
 FRAME_BYTES_MAX = 4 * 1024 * 1024
 """A block's body has at most 2 MB; the frame that carries it has room for its justification."""
 TRANSACTIONS_PER_FRAME = 1_000
-HASHES_PER_FRAME = 8_192
+HASHES_PER_FRAME = 20_480
 """As many as a pool holds: it is compared in one frame."""
+NEIGHBOURS_MAX = 1_000
+"""As many as connections can be configured."""
 BLOCKS_PER_FRAME = 64
 BLOCKS_BYTES_MAX = 2_500_000
 """Blocks are put into one frame until they have so many bytes; one always is."""
@@ -93,6 +95,14 @@ def _is_hashes(value: object) -> bool:
     return isinstance(value, list) and len(value) <= HASHES_PER_FRAME and all(map(_is_hash, value))
 
 
+def _is_addresses(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) <= NEIGHBOURS_MAX
+        and all(isinstance(item, bytes) and len(item) == 20 for item in value)
+    )
+
+
 def _is_blocks(value: object) -> bool:
     return (
         isinstance(value, list)
@@ -109,7 +119,7 @@ SHAPES = {
     Kind.PROOF: (_is_signature,),
     Kind.READY: (),
     Kind.REFUSED: (_is_reason,),
-    Kind.STATUS: (_is_uint, _is_hash, _is_uint),
+    Kind.STATUS: (_is_hash, _is_bytes, _is_addresses),
     Kind.TRANSACTIONS: (_is_transactions,),
     Kind.POOL_HASHES: (_is_hashes,),
     Kind.GET_TRANSACTIONS: (_is_hashes,),

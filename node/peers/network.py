@@ -147,6 +147,12 @@ class PeerNetwork:
             if peer is not but:
                 peer.send_frame(kind, frame)
 
+    def note_fault(self, peer: Peer, reason: str) -> None:
+        """Count what an honest peer may do now and then, when heads or sets differ; not often."""
+        self._log.seldom("peers", "a peer sent what is refused", peer=peer, reason=reason)
+        if peer.faults.take(1, time.monotonic()) > 0:
+            self.penalise(peer, f"too often: {reason}")
+
     def penalise(self, peer: Peer, reason: str) -> None:
         """Close the connection with a peer that erred and leave it alone for PENALTY_S."""
         self._penalties[peer.address] = time.monotonic() + PENALTY_S

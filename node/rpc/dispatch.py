@@ -9,7 +9,7 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ledger.errors import LedgerError
 from node.log import Log
@@ -45,6 +45,7 @@ HEAVY_PAUSE_S_MAX = 0.5
 loop over eth_call, half of the processor is left to consensus."""
 
 Handler = Callable[..., Any]
+F = TypeVar("F", bound=Handler)
 Bulk = Callable[[Any, list[list[object]]], Awaitable[Sequence[JsonValue | RpcError]]]
 
 
@@ -68,10 +69,10 @@ class MethodTable(dict[str, Method]):
 
     def method(
         self, name: str, *parameters: Parameter, heavy: bool = False, bulk: Bulk | None = None
-    ) -> Callable[[Handler], Handler]:
+    ) -> Callable[[F], F]:
         """Enter a function into the table under its JSON-RPC name."""
 
-        def enter(function: Handler) -> Handler:
+        def enter(function: F) -> F:
             assert name not in self, f"{name} is in the table twice"
             is_async = inspect.iscoroutinefunction(function)
             self[name] = Method(function, parameters, heavy, bulk, is_async)

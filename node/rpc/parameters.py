@@ -23,6 +23,8 @@ ADDRESSES_MAX = 1_000
 TOPICS_MAX = 4
 TOPIC_CHOICES_MAX = 1_000
 """For one position of a filter; geth's bound."""
+SLOTS_MAX = 1_024
+"""Of one proof or access list; each slot proved is some ten nodes to read."""
 HEIGHT_MAX = 2**63 - 1
 
 REQUIRED: Final = object()
@@ -159,7 +161,7 @@ def parse_slot(value: JsonValue) -> bytes:
 
 
 def parse_slots(value: JsonValue) -> tuple[bytes, ...]:
-    return tuple(parse_slot(item) for item in _list(value, 1_024, "slots"))
+    return tuple(parse_slot(item) for item in _list(value, SLOTS_MAX, "slots"))
 
 
 def parse_percentiles(value: JsonValue) -> tuple[float, ...]:
@@ -222,7 +224,7 @@ def parse_call(value: JsonValue) -> CallRequest:
 
 def parse_access_list(value: JsonValue) -> tuple[tuple[Address, tuple[bytes, ...]], ...]:
     entries = []
-    for item in _list(value, 1_024, "entries"):
+    for item in _list(value, SLOTS_MAX, "entries"):
         fields = _object(item)
         entries.append(
             (parse_account(fields.get("address")), parse_slots(fields.get("storageKeys") or []))

@@ -112,10 +112,10 @@ def test_two_nodes_prove_themselves_and_exchange_frames(tmp_path: Path) -> None:
         assert a.network.peers[b.address].name == "node1"
         assert not a.network.peers[b.address].dialed
         assert b.network.peers[a.address].dialed
-        a.network.broadcast(Kind.STATUS, 7, GENESIS, 2)
+        a.network.broadcast(Kind.STATUS, GENESIS, b"status", [a.address])
         b.network.broadcast(Kind.TRANSACTIONS, [b"one", b"two"])
         await until(lambda: a.host.frames and b.host.frames)
-        assert b.host.frames == [(a.address, Kind.STATUS, [7, GENESIS, 2])]
+        assert b.host.frames == [(a.address, Kind.STATUS, [GENESIS, b"status", [a.address]])]
         assert a.host.frames == [(b.address, Kind.TRANSACTIONS, [[b"one", b"two"]])]
         await b.stop()
         await a.stop()
@@ -385,8 +385,9 @@ MALFORMED = {
     "a kind that is no number": msgpack.packb(["STATUS"]),
     "a true kind": msgpack.packb([True]),
     "too few fields": msgpack.packb([int(Kind.STATUS), 1]),
-    "a negative height": msgpack.packb([int(Kind.STATUS), -1, b"\0" * 32, 0]),
-    "a short hash": msgpack.packb([int(Kind.STATUS), 1, b"\0" * 31, 0]),
+    "a negative height": msgpack.packb([int(Kind.GET_BLOCKS), -1, 1]),
+    "a short hash": msgpack.packb([int(Kind.STATUS), b"\0" * 31, b"", []]),
+    "a short address": msgpack.packb([int(Kind.STATUS), b"\0" * 32, b"", [b"\0" * 19]]),
     "texts for transactions": msgpack.packb([int(Kind.TRANSACTIONS), ["text"]]),
     "too many hashes": msgpack.packb(
         [int(Kind.POOL_HASHES), [b"\0" * 32] * (HASHES_PER_FRAME + 1)]

@@ -1,0 +1,38 @@
+"""At which blocks the validators changed: what a light client has to walk.
+
+A list that grows by one for each change in the life of a network, kept beside the chain with the
+height up to which it is complete; a start looks at the blocks after that.
+"""
+
+from ledger.block import Header
+from ledger.chain import Chain
+from ledger.encoding.packed import pack, unpack_items
+from ledger.types import Height
+
+META_KEY = "node/validator-changes"
+
+
+class ValidatorChanges:
+    """The heights whose header names other validators for the next block than for itself."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+        self.heights: list[Height] = []
+        self._complete_to = 0
+        saved = chain.store.get_meta(META_KEY)
+        if saved is not None:
+            complete_to, heights = unpack_items(saved, "validator changes", int, tuple)
+            self.heights = [int(height) for height in heights]
+            self._complete_to = complete_to
+        for height in range(self._complete_to + 1, chain.head.number + 1):
+            self.note(chain.header(height))
+
+    def note(self, header: Header) -> None:
+        """Take in the next block."""
+        if header.mix_hash != header.extra_data:
+            self.heights.append(header.number)
+        self._complete_to = header.number
+
+    def save(self) -> None:
+        """Keep the list, complete up to the head, for the next start."""
+        self._chain.store.set_meta(META_KEY, pack((self._complete_to, tuple(self.heights))))

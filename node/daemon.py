@@ -1,0 +1,141 @@
+"""The process of a node: settings, files, signals, exit code.
+
+`run_node` is what `wattledger node run` and systemd start. A clean stop (SIGTERM, SIGINT) notes on
+disk that nothing was signed beyond what is there; kill -9 at any moment is survived without it.
+What went wrong is one line that says what to do. Not here: what a node does (`node.node`).
+"""
+
+import asyncio
+import gc
+import signal
+import ssl
+import sys
+from pathlib import Path
+
+from ledger.crypto.address import to_checksum
+from ledger.errors import LedgerError
+from ledger.store.sqlite import SqliteStore
+from node.config import Config, load_config
+from node.errors import NodeError
+from node.keys import derive_unlocked, load_node_key
+from node.log import Log
+from node.network_files import STORE_FILE, load_network_file
+from node.node import Node, data_folder
+from node.peers.identity import load_or_make_certificate, make_server_tls
+from node.rpc.context import Context
+from node.rpc.dispatch import Dispatcher
+from node.rpc.server import RpcServer
+from node.rpc.table import METHODS
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+GC_THRESHOLD = 50_000
+"""New objects between two collections; Python's 700 would look at every transaction several times
+while a block is built."""
+PARENT_POLL_S = 2.0
+
+
+def run_node(config_path: Path) -> int:
+    """Run a node until SIGTERM or SIGINT; the process's exit code."""
+    try:
+        config = load_config(config_path)
+    except NodeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    log = Log(config.log_level)
+    try:
+        _run(serve(config, log))
+    except (NodeError, LedgerError) as error:
+        log.error("node", str(error))
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+async def serve(config: Config, log: Log, stopping: asyncio.Event | None = None) -> None:
+    """Run a node until a signal, or until `stopping` is set. Raises NodeError, LedgerError."""
+    stopping = stopping or _stop_on_signals()
+    gc.set_threshold(GC_THRESHOLD, 20, 50)
+    node = open_node(config, log)
+    rpc = make_rpc(node)
+    try:
+        await node.start()
+        await listen(rpc, config)
+        log.info(
+            "node",
+            "ready",
+            name=config.name,
+            address=to_checksum(node.address),
+            network=node.chain.genesis.name,
+            chain_id=node.chain.genesis.chain_id,
+            head=node.chain.head.number,
+            rpc=f"{config.rpc_host}:{config.rpc_port}",
+        )
+        await stopping.wait()
+        log.info("node", "stopping")
+    finally:
+        await rpc.close()
+        await node.stop()
+    log.info("node", "stopped", head=node.chain.head.number)
+
+
+def open_node(config: Config, log: Log) -> Node:
+    """A node from its files. Raises NodeError or LedgerError saying which one is wrong."""
+    network_file = load_network_file(config.network)
+    private_key = load_node_key(config.key_file, config.key_password_file)
+    unlocked = {}
+    if config.rpc_unlocked_mnemonic:
+        unlocked = derive_unlocked(config.rpc_unlocked_mnemonic)
+        log.warn("rpc", "accounts are unlocked: anybody who reaches this port may spend from them")
+    store = SqliteStore(data_folder(config) / STORE_FILE)
+    try:
+        return Node(config, network_file, private_key, store, log, unlocked)
+    except BaseException:
+        store.close()
+        raise
+
+
+def make_rpc(node: Node) -> RpcServer:
+    """The JSON-RPC server of a node, not yet listening."""
+    return RpcServer(
+        Dispatcher(METHODS, node.log),
+        lambda session: Context(node, session),
+        node.log,
+        origins=node.config.rpc_origins,
+        connections_max=node.config.rpc_connections_max,
+    )
+
+
+async def listen(rpc: RpcServer, config: Config) -> None:
+    """Open the JSON-RPC port, and the one in TLS if there is one. Raises NodeError."""
+    await rpc.listen(config.rpc_host, config.rpc_port)
+    if config.rpc_tls_port:
+        await rpc.listen(config.rpc_host, config.rpc_tls_port, _rpc_tls(config))
+
+
+def _rpc_tls(config: Config) -> ssl.SSLContext:
+    if config.rpc_tls_certificate is not None:
+        return make_server_tls(config.rpc_tls_certificate, config.rpc_tls_key)
+    certificate, _ = load_or_make_certificate(config.data)
+    return make_server_tls(certificate)
+
+
+def _stop_on_signals() -> asyncio.Event:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    return stopping
+
+
+def _run(main: "asyncio.Future[None] | object") -> None:
+    """On uvloop where it is installed: half of a socket's cost is the standard loop's."""
+    try:
+        import uvloop
+    except ImportError:  # no wheel for this platform
+        asyncio.run(main)  # type: ignore[arg-type]
+    else:
+        uvloop.run(main)  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    sys.exit(run_node(Path(sys.argv[1])))

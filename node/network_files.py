@@ -1,0 +1,272 @@
+"""The files of a network: network.json for all, and a folder for each node.
+
+    network.json            the genesis settings of `ledger.genesis` and "peers"
+    administrator.key       the account that changes members, unless one was given
+    node1/node.toml         settings; with a copy of network.json beside it
+    node1/node.key          the private key, never copied to a second machine
+    node1/data/chain.sqlite the signer record, made once, with the key
+
+"peers" is a list of {name, address, host, port} and, where it is known, "rpc". It is not part of
+what makes the network: a host may change. Not here: what genesis means (`ledger.genesis`).
+"""
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from ledger.consensus.signer import initial_record
+from ledger.crypto.address import address_of, parse_address, to_checksum
+from ledger.encoding import abi
+from ledger.errors import GenesisError, LedgerError
+from ledger.genesis import NETWORK_CONTRACT, Genesis, GenesisContract
+from ledger.types import Address
+from node.config import PORT_MAX, dump_settings
+from node.errors import NodeError
+from node.keys import save_node_key
+from node.peers.network import Endpoint
+
+NETWORK_FILE = "network.json"
+STORE_FILE = "chain.sqlite"
+NETWORK_FILE_BYTES_MAX = 8_000_000
+"""A hundred validators and the sources of some contracts; far above it is another kind of file."""
+PEERS_MAX = 1_000
+KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkFile:
+    """A read network.json."""
+
+    genesis: Genesis
+    peers: tuple[Endpoint, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A node of a new network and where it answers."""
+
+    name: str
+    address: Address
+    folder: Path
+    host: str
+    port: int
+    rpc_port: int
+
+    @property
+    def config_file(self) -> Path:
+        return self.folder / "node.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class CreatedNetwork:
+    """What `create_network` made; `administrator_key_file` is None where an account was given."""
+
+    network_file: Path
+    genesis: Genesis
+    members: tuple[Member, ...]
+    administrator: Address
+    administrator_key_file: Path | None
+
+
+def load_network_file(path: Path) -> NetworkFile:
+    """Read network.json. Raises NodeError naming the file, the key and what was expected."""
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(NETWORK_FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise NodeError(f"{path}: the network file cannot be read: {error.strerror}") from error
+    if len(raw) > NETWORK_FILE_BYTES_MAX:
+        raise NodeError(f"{path}: longer than {NETWORK_FILE_BYTES_MAX} bytes: no network file")
+    try:
+        values = json.loads(raw)
+    except ValueError as error:
+        raise NodeError(f"{path}: not JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise NodeError(f"{path}: expected a JSON object")
+    peers = values.pop("peers", [])
+    try:
+        return NetworkFile(Genesis.from_json(values), _read_peers(peers))
+    except GenesisError as error:
+        raise NodeError(f"{path}: {error}") from error
+
+
+def create_network(
+    out: Path,
+    *,
+    name: str = "wattledger",
+    nodes: int = 4,
+    hosts: Sequence[str] = (),
+    chain_id: int = 1947,
+    administrator: Address | None = None,
+    deployers: Sequence[Address] = (),
+    anyone_deploys: bool = False,
+    alloc: Mapping[Address, int] | None = None,
+    block_period_ms: int = 1_000,
+    empty_block_period_s: int = 0,
+    round_timeout_ms: int = 2_000,
+    simulated: bool = False,
+    timestamp: int | None = None,
+    rpc_port: int = 8_545,
+    peer_port: int = 30_545,
+    settings: Mapping[str, str | int | bool | tuple[str, ...]] | None = None,
+) -> CreatedNetwork:
+    """Make the files of a network of `nodes` validators in the new or empty folder `out`.
+
+    `hosts` has one name per node, or one for all of them (127.0.0.1 without). On one host node i
+    (from 0) listens on peer_port + i and rpc_port + i, else all on the same ports. `settings` are
+    written into every node.toml. Raises NodeError.
+    """
+    if len(hosts) not in (0, 1, nodes):
+        raise NodeError(f"{len(hosts)} hosts for {nodes} nodes: give one for each, or one for all")
+    if out.exists() and any(out.iterdir()):
+        raise NodeError(f"{out} is not empty: a network's files are never overwritten")
+    out.mkdir(parents=True, exist_ok=True)
+    places = list(hosts) if len(hosts) > 1 else [*hosts, "127.0.0.1"][:1] * nodes
+    keys = [secrets.token_bytes(KEY_BYTES) for _ in range(nodes)]
+    members = tuple(
+        Member(
+            name=f"node{index + 1}",
+            address=address_of(key),
+            folder=out / f"node{index + 1}",
+            host=places[index],
+            port=peer_port + places[:index].count(places[index]),
+            rpc_port=rpc_port + places[:index].count(places[index]),
+        )
+        for index, key in enumerate(keys)
+    )
+    if any(max(member.port, member.rpc_port) > PORT_MAX for member in members):
+        raise NodeError(f"ports above {PORT_MAX}: start lower or take fewer nodes")
+    key_file = None
+    if administrator is None:
+        administrator_key = secrets.token_bytes(KEY_BYTES)
+        administrator = address_of(administrator_key)
+        key_file = out / "administrator.key"
+        save_node_key(key_file, administrator_key)
+    addresses = sorted(member.address for member in members)
+    try:
+        genesis = Genesis(
+            name=name,
+            chain_id=chain_id,
+            timestamp=int(time.time()) if timestamp is None else timestamp,
+            validators=tuple(addresses),
+            block_period_ms=block_period_ms,
+            empty_block_period_s=empty_block_period_s,
+            round_timeout_ms=round_timeout_ms,
+            simulated=simulated,
+            alloc=dict(alloc or {}),
+            contracts=(make_network_contract(addresses, deployers, administrator, anyone_deploys),),
+        )
+    except LedgerError as error:
+        raise NodeError(str(error)) from error
+    text = dump_network(genesis, members)
+    _write(out / NETWORK_FILE, text)
+    for member, key in zip(members, keys, strict=True):
+        _create_node(member, key, text, settings or {})
+    return CreatedNetwork(out / NETWORK_FILE, genesis, members, administrator, key_file)
+
+
+def make_network_contract(
+    members: Sequence[Address],
+    deployers: Sequence[Address],
+    administrator: Address,
+    anyone_deploys: bool,
+) -> GenesisContract:
+    """The contract that says who validates, connects and deploys, as genesis holds it."""
+    source = files("contracts_py").joinpath("network.py").read_bytes()
+    arguments = abi.encode(
+        ["address[]", "address[]", "address[]", "address", "bool"],
+        [list(members), list(members), list(deployers), administrator, anyone_deploys],
+    )
+    return GenesisContract(NETWORK_CONTRACT, source, arguments)
+
+
+def dump_network(genesis: Genesis, members: Sequence[Member]) -> str:
+    """The text of network.json."""
+    values = genesis.to_json()
+    values["peers"] = [
+        {
+            "name": member.name,
+            "address": to_checksum(member.address),
+            "host": member.host,
+            "port": member.port,
+            "rpc": f"http://{member.host}:{member.rpc_port}",
+        }
+        for member in members
+    ]
+    return json.dumps(values, indent=2) + "\n"
+
+
+def _create_node(
+    member: Member,
+    private_key: bytes,
+    network_text: str,
+    settings: Mapping[str, str | int | bool | tuple[str, ...]],
+) -> None:
+    """A node's folder: settings, network file, key, and a store with the signer record."""
+    from ledger.store.sqlite import SqliteStore
+
+    data = member.folder / "data"
+    data.mkdir(parents=True)
+    local = member.host in ("127.0.0.1", "localhost", "::1")
+    _write(
+        member.config_file,
+        dump_settings(
+            {
+                "name": member.name,
+                "network": NETWORK_FILE,
+                "data": "data",
+                "key.file": "node.key",
+                "peers.host": member.host if local else "0.0.0.0",
+                "peers.port": member.port,
+                "rpc.host": member.host if local else "0.0.0.0",
+                "rpc.port": member.rpc_port,
+                **settings,
+            }
+        ),
+    )
+    _write(member.folder / NETWORK_FILE, network_text)
+    # The record comes before the key: a key whose record is missing does not sign at once.
+    store = SqliteStore(data / STORE_FILE)
+    try:
+        store.save_signer(initial_record())
+    finally:
+        store.close()
+    save_node_key(member.folder / "node.key", private_key)
+
+
+def _read_peers(values: object) -> tuple[Endpoint, ...]:
+    """The list "peers". Raises GenesisError naming the entry."""
+    if not isinstance(values, list) or len(values) > PEERS_MAX:
+        raise GenesisError(f"network file: peers: expected a list of at most {PEERS_MAX}")
+    return tuple(_read_peer(f"peers[{index}]", item) for index, item in enumerate(values))
+
+
+def _read_peer(where: str, item: Any) -> Endpoint:
+    if not isinstance(item, dict) or not set(item) <= {"name", "address", "host", "port", "rpc"}:
+        raise GenesisError(
+            f"network file: {where}: expected an object with name, address, host, port and rpc"
+        )
+    name, host, port = item.get("name", ""), item.get("host"), item.get("port")
+    if not isinstance(name, str) or not isinstance(host, str) or not host:
+        raise GenesisError(f"network file: {where}: name and host: expected texts")
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 < port <= PORT_MAX:
+        raise GenesisError(f"network file: {where}.port: expected 1 to {PORT_MAX}, got {port!r}")
+    try:
+        address = parse_address(item.get("address", ""))
+    except LedgerError as error:
+        raise GenesisError(f"network file: {where}.address: {error}") from error
+    return Endpoint(name, address, host, port)
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a new file, synced: a node's folder is made once and then relied on."""
+    with path.open("x") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())

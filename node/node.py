@@ -1,0 +1,406 @@
+"""A node: chain, pool, engine, peers and JSON-RPC put together in one asyncio process.
+
+Belongs here: what happens to each thing that comes in, and what happens each second. Not here: how
+effects are carried out (`interpreter`), flooding (`gossip`), catching up (`sync`), the process
+around it (`daemon`).
+"""
+
+import asyncio
+import functools
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ledger.block import Block, Certificate, decode_block
+from ledger.chain import FLUSH_BLOCKS_MAX, Chain, Committed
+from ledger.consensus import events as ev
+from ledger.consensus.height import Settings
+from ledger.consensus.messages import decode_status
+from ledger.consensus.qbft import Qbft
+from ledger.crypto.address import address_of
+from ledger.errors import EncodingError, GasLimitExceeded, NonceTooHigh, StoreError
+from ledger.genesis import NETWORK_CONTRACT
+from ledger.permissions import is_permissioned, may_connect
+from ledger.pool import Pool
+from ledger.store.base import Store
+from ledger.transaction import Transaction
+from ledger.types import Address
+from node.changes import ValidatorChanges
+from node.config import Config
+from node.errors import NodeError, PeerError
+from node.feed import Feed
+from node.gossip import Gossip
+from node.intake import Intake
+from node.interpreter import Interpreter, now_ms
+from node.log import Log
+from node.network_files import NetworkFile
+from node.peers.connection import Identity, Peer
+from node.peers.frames import Kind
+from node.peers.identity import load_or_make_certificate, make_peer_tls
+from node.peers.network import PeerNetwork
+from node.recent import RecentBlocks
+from node.rpc.filters import Filters
+from node.status import describe_node, describe_peers, describe_sync, explain
+from node.sync import Sync
+
+TICK_S = 1.0
+STATUS_ANSWER_S = 1.0
+"""A status that tells of an open round is answered at most so often."""
+FILTERS_SAVE_TICKS = 30
+SUMMARY_TICKS = 60
+FILTERS_KEY = "node/filters"
+
+
+class Node:
+    """One node over an open store. `config.data` holds its TLS certificate."""
+
+    def __init__(
+        self,
+        config: Config,
+        network_file: NetworkFile,
+        private_key: bytes,
+        store: Store,
+        log: Log,
+        unlocked: dict[Address, bytes] | None = None,
+    ) -> None:
+        genesis = network_file.genesis
+        self.config = config
+        self.log = log
+        self.unlocked = unlocked or {}
+        self.address = address_of(private_key)
+        self.started_at_s = time.time()
+        self.endpoints = network_file.peers
+        self._executor = ThreadPoolExecutor(config.threads, "recover")
+        # The node flushes itself: a full disk then is told apart from a block that failed.
+        self.chain = Chain(
+            store,
+            genesis,
+            executor=self._executor,
+            flush_blocks=FLUSH_BLOCKS_MAX,
+            states_kept=config.store_states_kept,
+        )
+        self.pool = Pool(genesis.chain_id, genesis.gas_limit, genesis.base_fee)
+        self.recent = RecentBlocks(self.chain)
+        self.changes = ValidatorChanges(self.chain)
+        self.feed = Feed(log)
+        self.filters = Filters(config.rpc_filter_minutes * 60)
+        self.intake = Intake(self.chain, self.pool, self._executor, self._transactions_taken)
+        self.network = self._make_network(private_key)
+        self.gossip = Gossip(self.network, self.pool)
+        self.sync = Sync(self.chain, self.network, self._import_block, self.pool.get, log)
+        self.engine = Qbft(
+            Settings(
+                chain_id=genesis.chain_id,
+                genesis_hash=self.chain.genesis_hash,
+                round_timeout_ms=genesis.round_timeout_ms,
+                round_timeout_ms_max=genesis.round_timeout_ms_max,
+                block_period_ms=genesis.block_period_ms,
+                empty_block_period_s=genesis.empty_block_period_s,
+                sign_without_record=config.key_sign_without_record,
+            ),
+            private_key,
+            decode=functools.partial(decode_block, get_known=self.pool.get),
+        )
+        self.interpreter = Interpreter(
+            self.engine, self.chain, self, self._build, self._committed, log
+        )
+        self._flushed_height = self.chain.head.number
+        self._flushed_at = time.monotonic()
+        self._work_told = False
+        self._catching_up = False
+        self._head_at_tick = self.chain.head.number
+        self._ticks = 0
+        self._head_said = self.chain.head.number
+        self._transactions_since_said = 0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def _make_network(self, private_key: bytes) -> PeerNetwork:
+        config, chain = self.config, self.chain
+        certificate, fingerprint = load_or_make_certificate(config.data)
+        return PeerNetwork(
+            self,
+            Identity(private_key, chain.genesis.chain_id, chain.genesis_hash, config.name),
+            self.address,
+            self.endpoints,
+            make_peer_tls(certificate),
+            fingerprint,
+            self.log,
+            config.peers_connections_max,
+        )
+
+    # Life.
+
+    async def start(self) -> None:
+        """Open the peers' port and start to take part. Raises NodeError."""
+        saved = self.chain.store.get_meta(FILTERS_KEY)
+        if saved:
+            self.filters.load(saved)
+        self.feed.on_pending(self.filters.hear_pending)
+        await self.network.start(self.config.peers_host, self.config.peers_port)
+        try:
+            self.interpreter.start()
+        except EncodingError as error:
+            raise NodeError(
+                f"{error}. Restore no backup over it: remove this node's data folder, it then "
+                "follows the chain and signs again once that is safe."
+            ) from error
+        self._tasks = [
+            asyncio.create_task(self._guard("sync", self.sync.run())),
+            asyncio.create_task(self._guard("tick", self._keep_ticking())),
+        ]
+
+    async def stop(self) -> None:
+        """Stop cleanly: the note of it, filters and state are on disk when this returns."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.interpreter.stop()
+        await self.network.stop()
+        try:
+            self._save_filters()
+            self.changes.save()
+            self.chain.close()
+        except StoreError as error:
+            self.log.error("store", "could not write at the end", why=error)
+        self._executor.shutdown()
+
+    async def _guard(self, name: str, work: Any) -> None:
+        """Run a task to its end; a fault of ours in it is said, not lost."""
+        try:
+            await work
+        except Exception as error:
+            self.log.bug(name, error)
+            raise
+
+    async def _keep_ticking(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self._tick()
+
+    def _tick(self) -> None:
+        """What happens each second; nothing of it costs anything while nothing happens."""
+        self._ticks += 1
+        head = self.chain.head.number
+        if self.engine.status().open:
+            for peer in self.network.peers.values():
+                self._send_status(peer)
+                if head == self._head_at_tick:
+                    self.gossip.compare_pools(peer)
+        self._head_at_tick = head
+        self._tell_work()
+        self._tell_sync()
+        flush_due = time.monotonic() - self._flushed_at >= self.config.store_flush_seconds
+        if flush_due and head > self._flushed_height:
+            self._flush()
+        if self._ticks % FILTERS_SAVE_TICKS == 0 and self.filters.changed:
+            self._save_filters()
+        if self._ticks % SUMMARY_TICKS == 0:
+            self._say_summary()
+
+    def _say_summary(self) -> None:
+        """One line for all blocks of a while: a line for each would wear a Pi's card."""
+        head = self.chain.head.number
+        if head > self._head_said:
+            self.log.info(
+                "chain",
+                "blocks",
+                head=head,
+                new=head - self._head_said,
+                transactions=self._transactions_since_said,
+                waiting=self.pool.size,
+                peers=len(self.network.peers),
+            )
+        self._head_said, self._transactions_since_said = head, 0
+
+    # Transactions.
+
+    async def submit(self, raws: Sequence[bytes]) -> Sequence[Transaction | Exception]:
+        return await self.intake.submit(raws)
+
+    def _transactions_taken(self, transactions: list[Transaction], origin: Peer | None) -> None:
+        self.gossip.announce(transactions, origin)
+        self.feed.publish_pending(transactions)
+        self._tell_work()
+
+    def _has_work(self) -> bool:
+        """Whether the pool holds a transaction that would be included on the head."""
+        if not self.pool.size:
+            return False
+        state = self.chain.state_at()
+        return self.pool.has_pending(self.chain.genesis.base_fee, state.get_nonce)
+
+    def _tell_work(self) -> None:
+        waiting = self._has_work()
+        if waiting is not self._work_told:
+            self._work_told = waiting
+            self.interpreter.feed(ev.WorkWaiting(waiting))
+
+    # Blocks.
+
+    def _build(self) -> Block:
+        """A block on the head of what waits; what can never run is forgotten."""
+        state = self.chain.state_at()
+        candidates = self.pool.pending(self.chain.genesis.base_fee, state.get_nonce)
+        built = self.chain.build(candidates, int(time.time()), self.address)
+        for transaction, error in built.refused:
+            fits_later = (
+                isinstance(error, GasLimitExceeded)
+                and transaction.gas <= self.chain.genesis.gas_limit
+            )
+            if not fits_later and not isinstance(error, NonceTooHigh):
+                self.pool.drop_invalid(transaction)
+                self.log.seldom("pool", "a waiting transaction cannot run", why=error)
+        return built.block
+
+    def _committed(self, committed: Committed) -> bool:
+        """A block is final and durable here: tell everybody; whether work is left."""
+        block = committed.block
+        self.pool.remove_included(block.transactions)
+        self.gossip.note_included(block.transactions)
+        self._transactions_since_said += len(block.transactions)
+        self.log.debug("chain", "block", height=block.number, hash=block.hash)
+        self.changes.note(block.header)
+        full = self.recent.add(block, committed.receipts)
+        self.feed.publish_block(full)
+        if block.number - self._flushed_height >= self.config.store_flush_blocks:
+            self._flush()
+        if any(log.address == NETWORK_CONTRACT for one in committed.receipts for log in one.logs):
+            self.network.recheck(lambda address: self.check_peer(address, dialed=False) is None)
+        self._work_told = self._has_work()
+        return self._work_told
+
+    def _import_block(self, peer: Peer, block: Block, certificate: Certificate) -> bool:
+        """Hand a verified block of `peer` to the engine; whether it is the head now."""
+        if self.interpreter.trouble is not None:
+            return False
+        self.interpreter.feed(ev.CertifiedBlock(peer.address, block, certificate, verified=True))
+        return self.chain.head.hash == block.hash
+
+    def _flush(self) -> None:
+        self._flushed_at = time.monotonic()
+        try:
+            self.chain.flush()
+            self.changes.save()
+            self._flushed_height = self.chain.head.number
+        except StoreError as error:
+            self.interpreter.note_flush_failed(error)
+
+    def _save_filters(self) -> None:
+        if self.filters.changed:
+            self.chain.store.set_meta(FILTERS_KEY, self.filters.dump())
+
+    # Peers (the Host of `peers.network`).
+
+    def check_peer(self, address: Address, *, dialed: bool) -> str | None:
+        """Members by the chain's state may connect; and whom we dial is named by the network file,
+        for a node long away must reach those who joined since its last block."""
+        state = self.chain.state_at()
+        listed = any(endpoint.address == address for endpoint in self.endpoints)
+        if is_permissioned(state):
+            if may_connect(state, address) or (dialed and listed):
+                return None
+        elif listed or address in self.chain.validators:
+            return None
+        return "it is not on the network's list of allowed nodes"
+
+    def peer_connected(self, peer: Peer) -> None:
+        for one in self.network.peers.values():
+            self._send_status(one)  # who is new, and to the others that we have one more neighbour
+        self.gossip.compare_pools(peer)
+
+    def peer_disconnected(self, peer: Peer) -> None:
+        self.sync.forget(peer)
+        for one in self.network.peers.values():
+            self._send_status(one)
+
+    async def receive(self, peer: Peer, kind: Kind, fields: list[Any]) -> None:
+        """Act on a frame; the commonest first. Raises PeerError for what no honest peer sends."""
+        if kind is Kind.CONSENSUS:
+            self.interpreter.feed(ev.Received(peer.address, fields[0]))
+        elif kind is Kind.TRANSACTIONS:
+            await self.gossip.receive_transactions(peer, fields[0], self.intake)
+        elif kind is Kind.STATUS:
+            self._receive_status(peer, *fields)
+        elif kind is Kind.POOL_HASHES:
+            self.gossip.receive_hashes(peer, fields[0])
+        elif kind is Kind.GET_TRANSACTIONS:
+            self.gossip.serve_transactions(peer, fields[0])
+        elif kind is Kind.GET_BLOCKS:
+            self.sync.serve_blocks(peer, *fields)
+        elif kind is Kind.BLOCKS:
+            self.sync.receive_blocks(peer, *fields)
+
+    def _send_status(self, peer: Peer) -> None:
+        peer.status_sent_at = time.monotonic()
+        peer.send(
+            Kind.STATUS,
+            self.chain.head.hash,
+            self.engine.status().encode(),
+            [address for address in self.network.peers if address != peer.address],
+        )
+
+    def _receive_status(
+        self, peer: Peer, head_hash: bytes, encoded: bytes, neighbours: list[Address]
+    ) -> None:
+        try:
+            status = decode_status(encoded)
+        except EncodingError as error:
+            raise PeerError(f"its status: {error}") from error
+        peer.head_height, peer.head_hash = status.head_height, head_hash
+        peer.neighbours = frozenset(neighbours)
+        member = peer.address if peer.address in self.chain.validators else None
+        self.interpreter.feed(ev.PeerStatus(peer.address, status, member))
+        self.sync.note_status()
+        self._tell_sync()
+        if status.open and time.monotonic() - peer.status_sent_at > STATUS_ANSWER_S:
+            self._send_status(peer)
+
+    # What the engine asks of the network.
+
+    def send_consensus(self, message: bytes, to: Address | None) -> None:
+        if to is None:
+            self.network.broadcast(Kind.CONSENSUS, message)
+        elif to in self.network.peers:
+            self.network.peers[to].send(Kind.CONSENSUS, message)
+
+    def relay_consensus(self, message: bytes, origin: Address | None) -> None:
+        self.gossip.relay(message, self.network.peers.get(origin) if origin else None)
+
+    def reject_peer(self, peer: Address | None, reason: str) -> None:
+        if peer in self.network.peers:
+            self.network.note_fault(self.network.peers[peer], reason)
+
+    def fetch_block(self, height: int, peer: Address | None) -> None:
+        self.sync.want(height, peer)
+
+    # What JSON-RPC asks.
+
+    def _tell_sync(self) -> None:
+        behind = self.sync.is_behind
+        if behind is not self._catching_up:
+            self._catching_up = behind
+            self.log.info("sync", "catching up" if behind else "caught up")
+            self.feed.publish_sync(behind)
+
+    def describe_sync(self) -> dict[str, Any] | None:
+        return describe_sync(self)
+
+    def describe_peers(self) -> list[dict[str, Any]]:
+        return describe_peers(self)
+
+    def describe_node(self) -> dict[str, Any]:
+        return describe_node(self)
+
+    def explain(self) -> dict[str, Any]:
+        return explain(self, now_ms())
+
+
+def data_folder(config: Config) -> Path:
+    """The data folder, made where it is not there yet. Raises NodeError."""
+    try:
+        config.data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NodeError(f"{config.data}: the data folder cannot be made: {error}") from error
+    return config.data

@@ -1,0 +1,73 @@
+"""The newest blocks with their receipts, decoded and with senders recovered.
+
+Clients ask for what has just happened: a receipt, its block, its logs. Read from the store, a
+transaction costs decoding its whole block and recovering its sender again. Not here: JSON.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from ledger.block import Block
+from ledger.chain import Chain
+from ledger.receipt import Receipt
+from ledger.transaction import Transaction
+from ledger.types import Hash32, Height
+
+TRANSACTIONS_KEPT = 4_000
+"""In all blocks kept; with receipts some 2 kB each."""
+BLOCKS_KEPT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """A block and what its transactions did. `log_index` is the first log's, per transaction."""
+
+    block: Block
+    receipts: tuple[Receipt, ...]
+    log_index: tuple[int, ...]
+
+
+class RecentBlocks:
+    """Reads blocks with receipts from a chain, keeping the last ones read or committed."""
+
+    def __init__(self, chain: Chain) -> None:
+        self._chain = chain
+        self._kept: OrderedDict[Height, Full] = OrderedDict()
+        self._transactions = 0
+
+    def add(self, block: Block, receipts: tuple[Receipt, ...]) -> Full:
+        """Keep a block, let go of the one asked for longest ago."""
+        starts: list[int] = []
+        count = 0
+        for receipt in receipts:
+            starts.append(count)
+            count += len(receipt.logs)
+        full = Full(block, receipts, tuple(starts))
+        old = self._kept.pop(block.number, None)
+        if old is not None:
+            self._transactions -= len(old.block.transactions)
+        self._kept[block.number] = full
+        self._transactions += len(block.transactions)
+        while len(self._kept) > BLOCKS_KEPT or (
+            self._transactions > TRANSACTIONS_KEPT and len(self._kept) > 1
+        ):
+            _, dropped = self._kept.popitem(last=False)
+            self._transactions -= len(dropped.block.transactions)
+        return full
+
+    def get(self, height: Height) -> Full:
+        """The block at a height, which must not be above the head. Raises StoreError."""
+        full = self._kept.get(height)
+        if full is not None:
+            self._kept.move_to_end(height)
+            return full
+        return self.add(self._chain.block(height), self._chain.receipts(height))
+
+    def find(self, transaction_hash: Hash32) -> tuple[Full, int] | None:
+        """The block that includes a transaction and its index there; None where none does."""
+        place = self._chain.find_transaction(transaction_hash)
+        return None if place is None else (self.get(place[0]), place[1])
+
+    def transaction(self, transaction_hash: Hash32) -> Transaction | None:
+        found = self.find(transaction_hash)
+        return None if found is None else found[0].block.transactions[found[1]]

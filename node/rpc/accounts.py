@@ -1,0 +1,73 @@
+"""Methods that read the state: balances, nonces, code, storage and proofs, now or at a block.
+
+Wallets rewrite `latest` to the number of a block they saw a while ago, so recent states answer by
+number too. Sources: Ethereum execution-apis; EIP-1186 (eth_getProof).
+"""
+
+from typing import Any
+
+from ledger.crypto.address import to_checksum
+from ledger.types import Address
+from node.rpc.context import METHODS, Context, get_state
+from node.rpc.parameters import (
+    LATEST,
+    BlockTag,
+    Parameter,
+    parse_account,
+    parse_block,
+    parse_slot,
+    parse_slots,
+)
+
+ADDRESS = Parameter("address", parse_account)
+AT_BLOCK = Parameter("block", parse_block, LATEST)
+
+
+@METHODS.method("eth_getBalance", ADDRESS, AT_BLOCK)
+def get_balance(context: Context, address: Address, tag: BlockTag) -> str:
+    return hex(get_state(context, tag).get_balance(address))
+
+
+@METHODS.method("eth_getTransactionCount", ADDRESS, AT_BLOCK)
+def get_transaction_count(context: Context, address: Address, tag: BlockTag) -> str:
+    """The next nonce; with `pending` it counts what waits in the pool without a gap."""
+    nonce = get_state(context, tag).get_nonce(address)
+    if tag.name == "pending":
+        nonce = context.node.pool.next_nonce(address, nonce)
+    return hex(nonce)
+
+
+@METHODS.method("eth_getCode", ADDRESS, AT_BLOCK)
+def get_code(context: Context, address: Address, tag: BlockTag) -> str:
+    """A contract's Python source, as bytes in hex."""
+    return "0x" + get_state(context, tag).get_code(address).hex()
+
+
+@METHODS.method("eth_getStorageAt", ADDRESS, Parameter("slot", parse_slot), AT_BLOCK)
+def get_storage_at(context: Context, address: Address, slot: bytes, tag: BlockTag) -> str:
+    return f"0x{get_state(context, tag).get_storage(address, slot):064x}"
+
+
+@METHODS.method("eth_getProof", ADDRESS, Parameter("slots", parse_slots), AT_BLOCK, heavy=True)
+def get_proof(
+    context: Context, address: Address, slots: tuple[bytes, ...], tag: BlockTag
+) -> dict[str, Any]:
+    """An account and words of its storage, with what proves them under the block's state root."""
+    state = get_state(context, tag)
+    account = state.get_account(address)
+    return {
+        "address": to_checksum(address),
+        "accountProof": ["0x" + node.hex() for node in state.prove_account(address)],
+        "balance": hex(account.balance),
+        "codeHash": "0x" + account.code_hash.hex(),
+        "nonce": hex(account.nonce),
+        "storageHash": "0x" + account.storage_root.hex(),
+        "storageProof": [
+            {
+                "key": "0x" + slot.hex(),
+                "value": hex(state.get_storage(address, slot)),
+                "proof": ["0x" + node.hex() for node in state.prove_storage(address, slot)],
+            }
+            for slot in slots
+        ],
+    }

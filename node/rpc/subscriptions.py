@@ -1,0 +1,97 @@
+"""eth_subscribe over WebSocket: new heads, logs, waiting transactions, syncing.
+
+Every block is final when it is seen, so no log is ever sent as removed. Source: geth's pubsub.
+"""
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from ledger.transaction import Transaction
+from node.recent import Full
+from node.rpc.codec import JsonValue, encode_notification
+from node.rpc.context import METHODS, Context
+from node.rpc.errors import LIMIT_EXCEEDED, METHOD_NOT_FOUND, RpcError, invalid_params
+from node.rpc.filters import may_match, select_logs
+from node.rpc.format import format_header, format_transaction
+from node.rpc.parameters import (
+    LogFilter,
+    Parameter,
+    parse_bool,
+    parse_filter,
+    parse_text,
+)
+from node.rpc.session import SUBSCRIPTIONS_MAX, Session
+
+Push = Callable[[JsonValue], None]
+
+
+def parse_options(value: JsonValue) -> object:
+    """A log filter, or true for whole waiting transactions."""
+    return parse_bool(value) if isinstance(value, bool) else parse_filter(value)
+
+
+@METHODS.method(
+    "eth_subscribe",
+    Parameter("subscription", parse_text),
+    Parameter("options", parse_options, None),
+)
+def subscribe(context: Context, kind: str, options: object) -> str:
+    session = _get_session(context)
+    if len(session.subscriptions) >= SUBSCRIPTIONS_MAX:
+        raise RpcError(LIMIT_EXCEEDED, f"at most {SUBSCRIPTIONS_MAX} subscriptions per connection")
+    key = hex(secrets.randbits(128) | 1 << 127)
+
+    def push(result: JsonValue) -> None:
+        session.send(encode_notification(key, result))
+
+    feed = context.node.feed
+    if kind == "newHeads":
+        end = feed.on_block(lambda full: push(format_header(full.block.header)))
+    elif kind == "logs":
+        logs = options if isinstance(options, LogFilter) else LogFilter()
+        end = feed.on_block(lambda full: _push_logs(full, logs, push))
+    elif kind == "newPendingTransactions":
+        whole = options is True
+        end = feed.on_pending(lambda news: _push_pending(news, push, whole=whole))
+    elif kind == "syncing":
+        end = feed.on_sync(lambda catching_up: push(_describe(context, catching_up)))
+    else:
+        raise invalid_params(
+            f'no "{kind[:40]}" subscription in eth namespace: there are newHeads, logs, '
+            "newPendingTransactions and syncing"
+        )
+    session.subscriptions[key] = end
+    return key
+
+
+@METHODS.method("eth_unsubscribe", Parameter("subscription id", parse_text))
+def unsubscribe(context: Context, key: str) -> bool:
+    end = _get_session(context).subscriptions.pop(key, None)
+    if end is None:
+        raise invalid_params("subscription not found")
+    end()
+    return True
+
+
+def _get_session(context: Context) -> Session:
+    if context.session is None:
+        raise RpcError(METHOD_NOT_FOUND, "notifications not supported: subscribe over a WebSocket")
+    return context.session
+
+
+def _push_logs(full: Full, logs: LogFilter, push: Push) -> None:
+    if may_match(full.block.header.bloom, logs):
+        for log in select_logs(full, logs):
+            push(log)
+
+
+def _push_pending(news: list[Transaction], push: Push, *, whole: bool) -> None:
+    for transaction in news:
+        push(format_transaction(transaction) if whole else "0x" + transaction.hash.hex())
+
+
+def _describe(context: Context, catching_up: bool) -> Any:
+    if not catching_up:
+        return False
+    return {"syncing": True, "status": context.node.describe_sync()}
