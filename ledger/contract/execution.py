@@ -109,7 +109,10 @@ def execute_call(
             program = load_program(state.get_code(to), code_hash, rules_version)
         except ContractRejected as error:  # it was accepted once, by the same rules
             raise NodeFault(f"contract {to.hex()} no longer compiles: {error}") from error
-    return _run(program, program.entries.get(message.data[:4]), 4, state, block, message)
+    entry = program.entries.get(message.data[:4])
+    if entry is None:
+        return _refuse(message.gas - GAS_CALL)
+    return _run(program, entry, message.data[4:], state, block, message)
 
 
 def execute_creation(
@@ -123,16 +126,21 @@ def execute_creation(
     try:
         source, arguments = decode_payload(message.data)
     except EncodingError:
-        return Outcome("revert", message.gas, b"")
+        return _refuse(message.gas)
     gas_left = message.gas - GAS_SOURCE_BYTE * len(source)
     if gas_left < 0:
-        return Outcome("out_of_gas", 0, b"")
+        return _refuse(gas_left)
     try:
         program = load_program(source, None, rules_version)
     except ContractRejected:
-        return Outcome("revert", gas_left, b"")
-    message = replace(message, data=arguments, gas=gas_left)
-    outcome = _run(program, program.constructor, 0, state, block, message)
+        return _refuse(gas_left)
+    if program.constructor is not None:
+        message = replace(message, gas=gas_left)
+        outcome = _run(program, program.constructor, arguments, state, block, message)
+    elif arguments or message.value:
+        return _refuse(gas_left)
+    else:
+        outcome = Outcome("success", gas_left, b"")
     if outcome.status == "success":
         state.set_code(message.to, source)
     return outcome
@@ -261,8 +269,8 @@ def load_program(source: bytes, code_hash: Hash32 | None, rules_version: int) ->
 
 def _run(
     program: Program,
-    entry: Entry | None,
-    arguments_at: int,
+    entry: Entry,
+    data: bytes,
     state: State,
     block: BlockContext,
     message: Message,
@@ -275,7 +283,7 @@ def _run(
     signal: Signal | None = None
     output = b""
     try:
-        output = _enter(entry, bound, host, message, message.data[arguments_at:])
+        output = _enter(entry, bound, host, message, data)
     except Signal as ended:
         signal = ended
     except _PYTHON_ERRORS:
@@ -292,19 +300,11 @@ def _run(
     return _fail(program, signal, gas_left)
 
 
-def _enter(
-    entry: Entry | None,
-    bound: Bound,
-    host: Host,
-    message: Message,
-    data: bytes,
-) -> bytes:
+def _enter(entry: Entry, bound: Bound, host: Host, message: Message, data: bytes) -> bytes:
     """Through the door: payment, role, arguments, method, return values."""
     door = host.door__
     door.charge(GAS_CALL + GAS_DATA_WORD * (len(data) // 32))
     door.allocate(2 * len(data))
-    if entry is None:
-        raise Refused
     method = entry.method
     if message.value and not method.payable:
         raise Refused
@@ -325,9 +325,16 @@ def _enter(
     return entry.returns.encode(values)
 
 
+def _refuse(gas_left: int) -> Outcome:
+    """A revert without data: nothing here takes this message."""
+    if gas_left < 0:
+        return Outcome("out_of_gas", 0, b"")
+    return Outcome("revert", gas_left, b"")
+
+
 def _fail(program: Program, signal: Signal, gas_left: int) -> Outcome:
     if isinstance(signal, Refused):
-        return Outcome("revert", gas_left, b"")
+        return _refuse(gas_left)
     if isinstance(signal, Reverted):
         codec = program.errors[signal.name]
         gas_left -= GAS_DATA_WORD * codec.fields.count_words(signal.values)

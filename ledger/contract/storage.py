@@ -325,21 +325,27 @@ def make_locator(keys: Sequence[ValueType]) -> Callable[[Door, Slot, Any], Slot]
     texts = [isinstance(key, BytesType | StringType) for key in keys]
     gas = GAS_HASH * len(keys)
 
-    def locate(door: Door, base: Slot, key: Any) -> Slot:
+    encode_first, alone = encoders[0], len(keys) == 1
+
+    def locate_one(door: Door, base: Slot, key: Any) -> Slot:
+        door.charge(gas)
+        return mapping_slot(base, encode_first(key))
+
+    def locate_each(door: Door, base: Slot, key: Any) -> Slot:
         door.charge(gas)
         for encode, part in zip(encoders, key, strict=True):
             base = mapping_slot(base, encode(part))
         return base
 
     def locate_text(door: Door, base: Slot, key: Any) -> Slot:
-        size = sum([4 * len(part) for part, text in zip(key, texts, strict=True) if text])
+        parts = (key,) if alone else key
+        size = sum([4 * len(part) for part, text in zip(parts, texts, strict=True) if text])
         door.charge(GAS_KEY_BYTE * size)
-        return locate(door, base, key)
+        return locate_each(door, base, parts)
 
-    locate_many = locate_text if any(texts) else locate
-    if len(keys) > 1:
-        return locate_many
-    return lambda door, base, key: locate_many(door, base, (key,))
+    if any(texts):
+        return locate_text
+    return locate_one if alone else locate_each
 
 
 def make_map(type: MapType, structs: Structs) -> Callable[[Door, Slot], Any]:

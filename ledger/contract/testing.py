@@ -135,6 +135,9 @@ class Chain:
         block = BlockContext(self.number, self.timestamp, bytes(20), GAS, 0, CHAIN_ID)
         snapshot = state.snapshot()
         if message.value:
+            balance = state.get_balance(message.sender)
+            if balance < message.value:
+                raise CallRefused(f"the sender has {balance} wei; see `chain.state.set_balance`")
             state.sub_balance(message.sender, message.value)
             state.add_balance(message.to, message.value)
         outcome = execute(state, block, message)

@@ -3,7 +3,6 @@
 The bytes of calls, results, events and errors are checked with eth-abi and web3.
 """
 
-from collections.abc import Callable
 from types import CellType, SimpleNamespace
 from typing import Any
 
@@ -115,7 +114,7 @@ class Plain:
 
     model = MODEL
 
-    def bind(self, host: Any, env: Any, gas: int, out: Callable[[], None]) -> Any:
+    def bind(self, host: Any, env: Any, gas: int, out: Any) -> Any:
         def init(first_total: int) -> None:
             host.total = first_total
             host.admins.grant(host.msg.sender)
@@ -167,7 +166,7 @@ class Plain:
             "guarded": lambda: None, "small": small, "tell": tell, "refuse": refuse,
             "break_": break_, "swallow": swallow,
         }  # fmt: skip
-        return SimpleNamespace(methods=methods, gas=CellType(gas))
+        return SimpleNamespace(method=methods.__getitem__, gas=CellType(gas))
 
 
 class Accounts:
