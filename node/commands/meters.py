@@ -1,5 +1,6 @@
 """`wattledger meter`: run the meters of a configuration, or install them as a service."""
 
+import asyncio
 from pathlib import Path
 
 import click
@@ -26,7 +27,7 @@ def run(config: Path) -> None:
     """
     from meter.daemon import run as run_meters
 
-    raise SystemExit(run_meters(config))
+    asyncio.run(run_meters(config))
 
 
 @meter.command()

@@ -1,0 +1,1 @@
+"""The demo: real processes on this machine do the main job, and a person watches them."""
