@@ -25,7 +25,6 @@ RECORD = "record(uint32,uint64,uint64,uint8)"
 RECORD_MANY = "recordMany(uint32,uint64[],uint64[],uint8[])"
 READING = "reading(address,uint32)"
 ALREADY_RECORDED = abi.selector("AlreadyRecorded(address,uint32)")
-NOT_RECORDED = abi.selector("NotRecorded(address,uint32)")
 REFUSALS = {
     abi.selector("NotEnrolled(address)"): "it is not enrolled; an operator calls enrol",
     abi.selector("InvalidPeriod(uint256)"): "the period is out of the contract's range",
@@ -123,11 +122,8 @@ class ChainView:
         number, *answers = await self.ask(node, calls)
         found = []
         for record, answer in zip(records, answers, strict=True):
-            if isinstance(answer, CallRefused):
-                if answer.data[:4] != NOT_RECORDED:
-                    raise answer
-                continue
-            found.append(PeriodRecord(record.period, *_read_reading(node, answer)))
+            if (there := _read_reading(node, answer, record)) is not None:
+                found.append(there)
         return read_quantity(node, number), found
 
     def _check_history(self, node: Node, head: Head) -> None:
@@ -212,8 +208,15 @@ def _read_words(node: Node, value: Any, count: int) -> bytes:
     return words
 
 
-def _read_reading(node: Node, value: Any) -> tuple[int, int, int]:
-    """Import Wh, export Wh and quality, the first three words of the view `reading`."""
-    words = _read_words(node, value, 3)
-    first, second, third = (int.from_bytes(words[at : at + 32]) for at in (0, 32, 64))
-    return first, second, third
+def _read_reading(node: Node, value: Any, measured: PeriodRecord) -> PeriodRecord | None:
+    """What the view `reading` says of a period: importWh, exportWh, quality, recorded, corrections.
+
+    None if it is not recorded. What an operator has corrected is no other word of the meter.
+    """
+    words = _read_words(node, value, 5)
+    first, second, quality, recorded, corrections = (
+        int.from_bytes(words[at : at + 32]) for at in range(0, 160, 32)
+    )
+    if not recorded:
+        return None
+    return measured if corrections else PeriodRecord(measured.period, first, second, quality)

@@ -27,6 +27,7 @@ from meter.replay import Row
 
 RECORDS_WAITING_MAX = 10_000  # over a year of hours, under 2 MB
 EVENTS_WAITING_MAX = 1_000
+LATE_DIVISOR = 10  # an interval may come a tenth of its length late and still be on time
 SAVE_RETRY_S = 10  # between two attempts on a full disk
 
 
@@ -60,7 +61,7 @@ class Pipeline:
             self._parser = LineParser(config.lines.names, config.lines.node_id, self.faults.count)
         self._saved_s = time.monotonic()
         self._retry_s = 0.0
-        self._first_line = True
+        self._first_line = False
 
     # Lines of a live source.
 
@@ -104,12 +105,18 @@ class Pipeline:
         return at_ms
 
     def _align(self, reading: Reading) -> Reading:
-        """An interval that came by line ended just now, and began where the last one ended."""
+        """An interval that came by line ended just now, and began where the last one ended.
+
+        Devices send a quarter of an hour some seconds late: close to the clock's own it is that.
+        """
         if not isinstance(reading, Interval):
             return reading
-        end_ms, start_ms = reading.at_ms, reading.at_ms - reading.length_ms
-        last_ms = self.counter.state.time_ms
-        if last_ms is not None and abs(last_ms - start_ms) * 2 < reading.length_ms:
+        length_ms = reading.length_ms
+        nearest_ms = (reading.at_ms + length_ms // 2) // length_ms * length_ms
+        close = abs(nearest_ms - reading.at_ms) * LATE_DIVISOR <= length_ms
+        end_ms = nearest_ms if close else reading.at_ms
+        start_ms, last_ms = end_ms - length_ms, self.counter.state.time_ms
+        if last_ms is not None and abs(last_ms - start_ms) * 2 < length_ms:
             start_ms = last_ms
         return Interval(
             start_ms, end_ms - start_ms, reading.import_nj, reading.export_nj, reading.flags

@@ -9,13 +9,12 @@ Not here: which columns measure what (`meter.measure`), how fast rows are due (`
 
 import csv
 import gzip
-import io
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TextIO
+from typing import TextIO, cast
 
 from meter.errors import SourceError
 from meter.numbers import NotANumber, NotMeasured, parse_scaled
@@ -72,13 +71,15 @@ def parse_time(text: str, utc_offset_s: int) -> int:
 def open_text(file: Path) -> TextIO:
     """A CSV file as text; gzip is told by its first two bytes. Raises SourceError."""
     try:
-        raw = file.open("rb")
+        with file.open("rb") as raw:
+            packed = raw.read(2) == b"\x1f\x8b"
+        if packed:
+            return cast(
+                TextIO, gzip.open(file, "rt", encoding="utf-8-sig", errors="replace", newline="")
+            )
+        return file.open(encoding="utf-8-sig", errors="replace", newline="")
     except OSError as error:
         raise SourceError(f"{file}: cannot be read: {error.strerror}") from error
-    packed = raw.read(2) == b"\x1f\x8b"
-    raw.seek(0)
-    data = gzip.GzipFile(fileobj=raw) if packed else raw
-    return io.TextIOWrapper(data, encoding="utf-8-sig", errors="replace", newline="")
 
 
 def read_rows(
