@@ -16,11 +16,13 @@ from ledger.contract import execution
 from ledger.contract.artifact import decode_payload, encode_payload
 from ledger.contract.execution import (
     GAS_SOURCE_BYTE,
+    GAS_SOURCE_TOKEN,
     BlockContext,
     Message,
     Outcome,
     execute_call,
     execute_creation,
+    price_source,
 )
 from ledger.contract.interface import describe_abi
 from ledger.contract.model import (
@@ -430,7 +432,11 @@ def test_a_creation_that_cannot_be_reverts_without_data(state, data):
     assert state.code == {}
 
 
-def test_each_byte_of_source_is_charged_before_it_is_read(state):
-    outcome = create(state, encode_payload(bytes(1_000)), gas=GAS_SOURCE_BYTE * 1_000 - 1)
-    assert outcome.status == "out_of_gas"
-    assert bytes(1_000) not in state.compiled
+def test_a_source_is_charged_before_it_is_read(state):
+    words = b"some four words ," * 100
+    price = price_source(words)
+    assert price == GAS_SOURCE_BYTE * len(words) + GAS_SOURCE_TOKEN * 400
+    assert create(state, encode_payload(words), gas=price - 1).status == "out_of_gas"
+    assert words not in state.compiled
+    assert create(state, encode_payload(words), gas=price).status == "revert"
+    assert words in state.compiled
