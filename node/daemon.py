@@ -7,9 +7,11 @@ What went wrong is one line that says what to do. Not here: what a node does (`n
 
 import asyncio
 import gc
+import os
 import signal
 import ssl
 import sys
+from collections.abc import Coroutine
 from pathlib import Path
 
 from ledger.crypto.address import to_checksum
@@ -32,11 +34,15 @@ EXIT_FAILED = 1
 GC_THRESHOLD = 50_000
 """New objects between two collections; Python's 700 would look at every transaction several times
 while a block is built."""
-PARENT_POLL_S = 2.0
+WITH_PARENT = "--with-parent"
+"""After the settings file: stop when standard input ends, which it does when the parent is gone."""
 
 
-def run_node(config_path: Path) -> int:
-    """Run a node until SIGTERM or SIGINT; the process's exit code."""
+def run_node(config_path: Path, *, with_parent: bool = False) -> int:
+    """Run a node until SIGTERM or SIGINT; the process's exit code.
+
+    `with_parent` also stops it when its standard input ends.
+    """
     try:
         config = load_config(config_path)
     except NodeError as error:
@@ -44,16 +50,18 @@ def run_node(config_path: Path) -> int:
         return EXIT_FAILED
     log = Log(config.log_level)
     try:
-        _run(serve(config, log))
+        _run(serve(config, log, with_parent=with_parent))
     except (NodeError, LedgerError) as error:
         log.error("node", str(error))
         return EXIT_FAILED
     return EXIT_OK
 
 
-async def serve(config: Config, log: Log, stopping: asyncio.Event | None = None) -> None:
-    """Run a node until a signal, or until `stopping` is set. Raises NodeError, LedgerError."""
-    stopping = stopping or _stop_on_signals()
+async def serve(config: Config, log: Log, *, with_parent: bool = False) -> None:
+    """Run a node until a signal. Raises NodeError, LedgerError."""
+    stopping = _stop_on_signals()
+    if with_parent:
+        _stop_with_stdin(stopping)
     gc.set_threshold(GC_THRESHOLD, 20, 50)
     node = open_node(config, log)
     rpc = make_rpc(node)
@@ -127,15 +135,26 @@ def _stop_on_signals() -> asyncio.Event:
     return stopping
 
 
-def _run(main: "asyncio.Future[None] | object") -> None:
+def _stop_with_stdin(stopping: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        if not os.read(0, 4_096):
+            loop.remove_reader(0)
+            stopping.set()
+
+    loop.add_reader(0, read)
+
+
+def _run(main: Coroutine[None, None, None]) -> None:
     """On uvloop where it is installed: half of a socket's cost is the standard loop's."""
     try:
         import uvloop
     except ImportError:  # no wheel for this platform
-        asyncio.run(main)  # type: ignore[arg-type]
+        asyncio.run(main)
     else:
-        uvloop.run(main)  # type: ignore[arg-type]
+        uvloop.run(main)
 
 
 if __name__ == "__main__":
-    sys.exit(run_node(Path(sys.argv[1])))
+    sys.exit(run_node(Path(sys.argv[1]), with_parent=WITH_PARENT in sys.argv[2:]))

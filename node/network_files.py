@@ -32,7 +32,10 @@ from node.keys import save_node_key
 from node.peers.network import Endpoint
 
 NETWORK_FILE = "network.json"
+DATA_FOLDER = "data"
 STORE_FILE = "chain.sqlite"
+KEY_FILE = "node.key"
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 NETWORK_FILE_BYTES_MAX = 8_000_000
 """A hundred validators and the sources of some contracts; far above it is another kind of file."""
 PEERS_MAX = 1_000
@@ -164,10 +167,9 @@ def create_network(
         )
     except LedgerError as error:
         raise NodeError(str(error)) from error
-    text = dump_network(genesis, members)
-    _write(out / NETWORK_FILE, text)
     for member, key in zip(members, keys, strict=True):
-        _create_node(member, key, text, settings or {})
+        _create_node(member, key)
+    write_settings(out, genesis, members, settings or {})
     return CreatedNetwork(out / NETWORK_FILE, genesis, members, administrator, key_file)
 
 
@@ -202,42 +204,44 @@ def dump_network(genesis: Genesis, members: Sequence[Member]) -> str:
     return json.dumps(values, indent=2) + "\n"
 
 
-def _create_node(
-    member: Member,
-    private_key: bytes,
-    network_text: str,
+def write_settings(
+    out: Path,
+    genesis: Genesis,
+    members: Sequence[Member],
     settings: Mapping[str, str | int | bool | tuple[str, ...]],
 ) -> None:
-    """A node's folder: settings, network file, key, and a store with the signer record."""
+    """Write network.json for all and node.toml for each; those that are there are replaced."""
+    text = dump_network(genesis, members)
+    _write(out / NETWORK_FILE, text)
+    for member in members:
+        local = member.host in LOCAL_HOSTS
+        values: dict[str, str | int | bool | tuple[str, ...]] = {
+            "name": member.name,
+            "network": NETWORK_FILE,
+            "data": DATA_FOLDER,
+            "key.file": KEY_FILE,
+            "peers.host": member.host if local else "0.0.0.0",
+            "peers.port": member.port,
+            "rpc.host": member.host if local else "0.0.0.0",
+            "rpc.port": member.rpc_port,
+        }
+        _write(member.config_file, dump_settings(values | dict(settings)))
+        _write(member.folder / NETWORK_FILE, text)
+
+
+def _create_node(member: Member, private_key: bytes) -> None:
+    """A node's folder with its key, and a store with the signer record."""
     from ledger.store.sqlite import SqliteStore
 
-    data = member.folder / "data"
+    data = member.folder / DATA_FOLDER
     data.mkdir(parents=True)
-    local = member.host in ("127.0.0.1", "localhost", "::1")
-    _write(
-        member.config_file,
-        dump_settings(
-            {
-                "name": member.name,
-                "network": NETWORK_FILE,
-                "data": "data",
-                "key.file": "node.key",
-                "peers.host": member.host if local else "0.0.0.0",
-                "peers.port": member.port,
-                "rpc.host": member.host if local else "0.0.0.0",
-                "rpc.port": member.rpc_port,
-                **settings,
-            }
-        ),
-    )
-    _write(member.folder / NETWORK_FILE, network_text)
     # The record comes before the key: a key whose record is missing does not sign at once.
     store = SqliteStore(data / STORE_FILE)
     try:
         store.save_signer(initial_record())
     finally:
         store.close()
-    save_node_key(member.folder / "node.key", private_key)
+    save_node_key(member.folder / KEY_FILE, private_key)
 
 
 def _read_peers(values: object) -> tuple[Endpoint, ...]:
@@ -265,8 +269,10 @@ def _read_peer(where: str, item: Any) -> Endpoint:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a new file, synced: a node's folder is made once and then relied on."""
-    with path.open("x") as file:
+    """Write a file, synced, whole or not at all."""
+    partial = path.with_suffix(path.suffix + ".partial")
+    with partial.open("w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
+    partial.replace(path)
