@@ -25,7 +25,7 @@ from ledger.contract.types import (
 
 CALL_DEPTH_MAX = 32
 """Methods on the stack at once: far from where any CPython ends, and nobody nests deeper."""
-ROUNDS_NARROW, ROUNDS_WIDE = 3, 6
+ROUNDS_NARROW, ROUNDS_WIDE = 3, 4
 """Passes over a method before the locals that still grow, then all, become 513 bits wide."""
 
 
@@ -90,15 +90,6 @@ def check_calls(checked: Checked, writes: dict[str, ast.AST | None]) -> None:
             raise breach("view-writes", at_write)
 
 
-def names_stored(body: list[ast.stmt]) -> set[str]:
-    return {
-        node.id
-        for statement in body
-        for node in ast.walk(statement)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    }
-
-
 class Statements(Expressions):
     """Checks one method."""
 
@@ -107,7 +98,10 @@ class Statements(Expressions):
         self.method = method
         self.function = parsed.functions[method.name]
         self.body = plain_body(self.function)
-        self.stored = names_stored(self.body)
+        nodes = [node for statement in self.body for node in ast.walk(statement)]
+        names = [node for node in nodes if isinstance(node, ast.Name)]
+        self.stored = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+        self.turns = any(isinstance(node, ast.For | ast.While) for node in nodes)
         self.expanded: dict[ast.AugAssign, ast.BinOp] = {}
         self.declared: dict[str, StorageType] = {}
         self.settled: dict[str, Range] = {}  # of integer locals: what the last round found
@@ -117,7 +111,6 @@ class Statements(Expressions):
 
     def settle(self) -> None:
         """Check the method until the ranges of its integer locals hold for every turn."""
-        loops = any(isinstance(node, ast.For | ast.While) for node in ast.walk(self.function))
         for turn in range(ROUNDS_WIDE + 2):
             self.check_once()
             found = {name: self.local_range(name) for name in self.found}
@@ -126,7 +119,7 @@ class Statements(Expressions):
                 for name, now in found.items()
                 if name not in self.settled or not now.within(self.settled[name])
             ]
-            if not grown or not loops:
+            if not grown or not self.turns:
                 return
             for name in found if turn >= ROUNDS_WIDE else grown:
                 known = self.settled.get(name, found[name])

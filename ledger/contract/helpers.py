@@ -65,25 +65,25 @@ class Sized:
     def power(self, base: int, exponent: int) -> int:
         """At most 512 bits; the exponent is not negative."""
         bits = base.bit_length()
-        if (bits - 1) * exponent > INT_BITS_MAX:
+        size = bits * exponent if bits > 1 else INT_BITS_MAX  # 1**e squares once a bit of e
+        if size - exponent > INT_BITS_MAX:
             raise Panicked(PANIC_RANGE)
-        self.charge(price_power(max(bits * min(exponent, INT_BITS_MAX), exponent.bit_length())))
-        return self.checked(base**exponent)
+        self.charge(price_power(size))
+        result: int = base**exponent
+        return result if -INT_MAX <= result <= INT_MAX else self.overflow()
 
     def shift_left(self, value: int, count: int) -> int:
-        if value and value.bit_length() + count > INT_BITS_MAX:
+        size = value.bit_length() + count
+        if size > INT_BITS_MAX:
             raise Panicked(PANIC_RANGE)
-        self.charge(price_power(value.bit_length() + min(count, INT_BITS_MAX)))
-        return value << count if value else 0
+        self.charge(price_power(size))
+        return value << count
 
     def shift_right(self, value: int, count: int) -> int:
         return value >> min(count, INT_BITS_MAX + 1)
 
     def divide(self, value: int, divisor: int) -> tuple[int, int]:
         return divmod(value, divisor or self.zero())
-
-    def checked(self, value: int) -> int:
-        return value if -INT_MAX <= value <= INT_MAX else self.overflow()
 
     # -- bytes and text ----------------------------------------------------------------------
 
@@ -169,11 +169,14 @@ class Sized:
         return zip(*(items[:shortest] for items in lists), strict=True)
 
     def span(self, turn: int, first: int, stop: int | None = None, step: int = 1) -> range:
-        start, end = (0, first) if stop is None else (first, stop)
         if step == 0:
             raise Panicked(PANIC_ZERO)
-        count = max(0, (end - start + step - (1 if step > 0 else -1)) // step)
+        turns = range(first) if stop is None else range(first, stop, step)
+        try:
+            count = len(turns)
+        except OverflowError:
+            raise Panicked(PANIC_SIZE) from None
         if count > SPAN_MAX:
             raise Panicked(PANIC_SIZE)
-        self.charge(3 + turn * count)
-        return range(start, end, step)
+        self.charge(turn * count)
+        return turns

@@ -80,7 +80,7 @@ class Instrument:
         for argument in function.args.args:
             argument.annotation = None
         function.body = [ast.Nonlocal(["$g"]), *body]
-        return ast.fix_missing_locations(function)
+        return function
 
     # -- statements --------------------------------------------------------------------------
 

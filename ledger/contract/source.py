@@ -143,38 +143,41 @@ def check_forms(tree: ast.Module) -> None:
     stack: list[tuple[ast.AST, ast.AST, int, int]] = [(tree, tree, 1, 0)]
     while stack:
         node, parent, depth, loops = stack.pop()
-        kind = type(node)
-        at = node if hasattr(node, "lineno") else parent
-        fields = FORMS.get(kind)
-        if fields is None:
-            raise breach("form", at, _HINTS.get(kind.__name__))
+        fields = FORMS.get(type(node))
         nodes += 1
-        loops += kind is ast.For or kind is ast.While
-        if nodes > TREE_NODES_MAX:
-            raise breach("node-count", at)
-        if depth > TREE_DEPTH_MAX:
-            raise breach("nesting", at)
-        if loops > LOOP_DEPTH_MAX:
-            raise breach("loop-depth", at)
-        if isinstance(node, ast.Constant):
+        if fields is None or nodes > TREE_NODES_MAX or depth > TREE_DEPTH_MAX:
+            rule = "form" if fields is None else "node-count" if depth <= TREE_DEPTH_MAX else ""
+            at = node if hasattr(node, "lineno") else parent
+            raise breach(rule or "nesting", at, _HINTS.get(type(node).__name__))
+        if not node._fields:
+            continue
+        docstring = None
+        if isinstance(node, ast.For | ast.While):
+            loops += 1
+            if loops > LOOP_DEPTH_MAX:
+                raise breach("loop-depth", node)
+        elif isinstance(node, ast.Constant):
             check_literal(node)
-        if isinstance(node, ast.Attribute) and "__" in node.attr:
-            raise breach("attribute", at, "no names with two underscores")
-        docstring = find_docstring(node)
+        elif isinstance(node, ast.Attribute) and "__" in node.attr:
+            raise breach("attribute", node, "no names with two underscores")
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
+            docstring = find_docstring(node)
         for field in node._fields:
             value = getattr(node, field, None)
             if value and field not in fields:
+                at = node if hasattr(node, "lineno") else parent
                 raise breach("form", at, _FIELD_HINTS.get(field, f"no {field} in this language"))
-            for child in value if isinstance(value, list) else (value,):
-                if isinstance(child, ast.AST) and child is not docstring:
-                    stack.append((child, at, depth + 1, loops))
+            if isinstance(value, list):
+                for child in value:
+                    if isinstance(child, ast.AST) and child is not docstring:
+                        stack.append((child, node, depth + 1, loops))
+            elif isinstance(value, ast.AST):
+                stack.append((value, node, depth + 1, loops))
 
 
-def find_docstring(node: ast.AST) -> ast.Expr | None:
+def find_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> ast.Expr | None:
     """The leading docstring of a module, class or method: it is not code."""
-    if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) or not node.body:
-        return None
-    first = node.body[0]
+    first = node.body[0] if node.body else None
     if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
         return first if type(first.value.value) is str else None
     return None

@@ -130,7 +130,6 @@ class Interpreter:
             self.weigh(head)
             values = [self.read(item, scope) for item in head.args]
             if head.func.id == "range":
-                self.charge(3)
                 return range(*values)
             if head.func.id == "zip":
                 shortest = min(map(len, values))
@@ -192,11 +191,11 @@ class Interpreter:
                 return left**right if isinstance(node.op, ast.Pow) else left << right
             bits = left.bit_length()
             if isinstance(node.op, ast.LShift):
-                if left and bits + right > 512:
+                if bits + right > 512:
                     raise Panicked(0x11)
                 self.charge(prices.price_power(bits + right))
                 return left << right
-            self.charge(prices.price_power(max(bits * right, right.bit_length())))
+            self.charge(prices.price_power(bits * right if bits > 1 else 512))
             if abs(left**right) > INT_MAX:
                 raise Panicked(0x11)
             return left**right
