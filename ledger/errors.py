@@ -15,6 +15,7 @@
     │   └── PoolFull, NotPermitted, TransactionTooLarge
     ├── InvalidBlock             the proposer erred
     │   └── BlockNotYet          ahead of our clock: it waits and is never condemned
+    ├── InvalidMessage           a validator or peer erred in what it says about a block
     ├── ContractRejected         a contract's source breaks a rule (rule, line, column, text, hint)
     ├── GenesisError             a network file that cannot be a network
     └── StoreError               the disk erred
@@ -144,6 +145,10 @@ class BlockNotYet(InvalidBlock):
     def __init__(self, timestamp: int, now: int) -> None:
         super().__init__(f"block time {timestamp} is ahead of our clock, {now}")
         self.timestamp = timestamp
+
+
+class InvalidMessage(LedgerError):
+    """A consensus message, well formed and signed, that no honest validator or peer would send."""
 
 
 class ContractRejected(LedgerError):

@@ -1,0 +1,123 @@
+"""The messages of one height: one per author, kind and round, the newest few rounds of each.
+
+At most 4 kinds x ROUNDS_KEPT x members messages, so an author can fill only its own slots. Who may
+stand here is decided before (`qbft` authenticates); what counts is decided in `justification`.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ledger.consensus.messages import Kind, Message, Status, Vote
+from ledger.types import Address, Hash32, Height
+
+ROUNDS_KEPT = 4  # by then the older rounds of an author have been abandoned by a quorum
+
+EVIDENCE_MAX = 64  # one a slot, the newest; a report to the operator, not an archive
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Two votes that no honest member signs both: one kind, height and round, two contents."""
+
+    author: Address
+    first: Vote
+    second: Vote
+
+
+EvidenceBySlot: TypeAlias = dict[tuple[Address, Kind, Height, int], Evidence]
+
+
+class Votes:
+    """`latest` is the highest round in which each author was heard, `round_changes` the highest for
+    which it sent a ROUND-CHANGE. Evidence goes to who keeps it longer than a height."""
+
+    def __init__(self, evidence: EvidenceBySlot) -> None:
+        self.latest: dict[Address, int] = {}
+        self.round_changes: dict[Address, int] = {}
+        self._slots: dict[tuple[Kind, int], dict[Address, Message]] = {}
+        self._evidence = evidence
+
+    def lacks(self, author: Address, message: Message) -> bool:
+        """Whether a message says something new. One that contradicts its author is evidence.
+
+        A ROUND-CHANGE known by its signature alone is completed by what travels with it.
+        """
+        known = self.of(message.vote.kind, message.vote.round).get(author)
+        if known is None:
+            return True
+        if known.vote == message.vote:
+            return message.complete and not known.complete
+        slot = (author, *known.vote[:3])
+        self._evidence.setdefault(slot, Evidence(author, known.vote, message.vote))
+        if len(self._evidence) > EVIDENCE_MAX:
+            del self._evidence[next(iter(self._evidence))]
+        return False
+
+    def add(self, author: Address, message: Message) -> bool:
+        """Keep a message; False if it says nothing new or is older than the rounds kept."""
+        if not self.lacks(author, message):
+            return False
+        kind, round_ = message.vote.kind, message.vote.round
+        rounds = {r for (k, r), slot in self._slots.items() if k is kind and author in slot}
+        if len(rounds | {round_}) > ROUNDS_KEPT:
+            oldest = min(rounds)
+            if round_ < oldest:
+                return False
+            del self._slots[kind, oldest][author]
+        self._slots.setdefault((kind, round_), {})[author] = message
+        self.latest[author] = max(round_, self.latest.get(author, 0))
+        if kind is Kind.ROUND_CHANGE:
+            self.round_changes[author] = max(round_, self.round_changes.get(author, 0))
+        return True
+
+    def of(self, kind: Kind, round_: int) -> dict[Address, Message]:
+        return self._slots.get((kind, round_), {})
+
+    def rounds_of(self, kind: Kind) -> list[int]:
+        """The rounds with messages of a kind, newest first."""
+        return sorted(
+            (r for (k, r), slot in self._slots.items() if k is kind and slot), reverse=True
+        )
+
+    def votes_for(self, kind: Kind, round_: int, digest: Hash32 | None) -> dict[Address, Vote]:
+        """Who voted for a block in a round, in the order of addresses."""
+        slot = sorted(self.of(kind, round_).items())
+        return {author: said.vote for author, said in slot if said.vote.digest == digest}
+
+    def find_committed(self, quorum: int) -> tuple[int, Hash32] | None:
+        """The round and block that a quorum of COMMITs of one round decided, if any."""
+        for round_ in self.rounds_of(Kind.COMMIT):
+            counts = Counter(said.vote.digest for said in self.of(Kind.COMMIT, round_).values())
+            for digest, count in counts.items():
+                if count >= quorum and digest is not None:
+                    return round_, digest
+        return None
+
+    def messages(self) -> Iterator[tuple[Address, Message]]:
+        """Everything, lowest round first, a PROPOSAL before what answers it."""
+        for key in sorted(self._slots, key=lambda key: (key[1], key[0])):
+            yield from tuple(self._slots[key].items())
+
+    def masks(self, validators: Sequence[Address]) -> dict[tuple[int, int], int]:
+        """(kind, round) -> a bit for each validator who needs not be heard again."""
+        masks: dict[tuple[int, int], int] = {}
+        for key, slot in self._slots.items():
+            bits = (
+                1 << i for i, one in enumerate(validators) if one in slot and slot[one].complete
+            )
+            masks[int(key[0]), key[1]] = sum(bits)
+        return masks
+
+    def find_missing(self, status: Status, validators: Sequence[Address]) -> Iterator[Message]:
+        """What a peer at this height lacks: the rounds it is in or above, and COMMITs of any."""
+        heard = {(kind, round_): mask for kind, round_, mask in status.heard}
+        index = {validator: i for i, validator in enumerate(validators)}
+        for author, message in self.messages():
+            vote = message.vote
+            wanted = vote.round >= status.round or vote.kind is Kind.COMMIT
+            wanted |= vote.kind is Kind.PROPOSAL and bool(self.of(Kind.COMMIT, vote.round))
+            has = heard.get((vote.kind, vote.round), 0) >> index[author] & 1
+            if wanted and message.complete and not has:
+                yield message

@@ -1,0 +1,165 @@
+"""What a seed does to a world: bad weather, cuts, power failures, full disks, then healing.
+
+    python -m tests.simulator.schedule --seed 7 [--n 4] [--kind stops]
+
+replays one seed and prints its story.
+"""
+
+import argparse
+from collections.abc import Callable
+from random import Random
+
+from tests.simulator.checkers import Violation
+from tests.simulator.node import Node
+from tests.simulator.stand_ins import cheap_signatures
+from tests.simulator.world import Weather, World
+
+FAULTS_MS = 20_000
+LIVE_TIMEOUTS = 4  # L: a new head within so many of the largest live round timeouts
+
+KINDS = ("mixed", "stops", "byzantine")
+
+
+def make_world(seed: int, n: int | None = None, kind: str = "mixed") -> World:
+    random = Random(f"{kind} {seed}")
+    n = n or (4 if kind == "byzantine" else random.choice((1, 2, 3, 4, 4, 4, 5, 7)))
+    weather = Weather(
+        loss=random.choice((0, 0, 5, 30)),
+        duplicates=random.choice((0, 10)),
+        delay_ms_max=random.choice((5, 20, 200)),
+        disk_ms_max=random.choice((0, 10, 50)),
+        ring=random.randrange(6) == 0,
+    )
+    byzantine = None
+    if kind == "byzantine":
+        from tests.simulator.byzantine import Byzantine
+
+        byzantine = Byzantine
+    world = World(
+        seed,
+        n,
+        weather=weather,
+        block_period_ms=random.choice((0, 200)),
+        rotate=n > 3 and random.randrange(4) == 0,
+        byzantine=byzantine,
+    )
+    for node in world.honest:
+        node.clock_skew_s = random.choice((0, 0, 0, 1, 8, -8))
+    return world
+
+
+def run(world: World, kind: str = "mixed") -> None:
+    """Faults for a while, then healing and the test of liveness. Raises Violation."""
+    random = Random(f"faults {kind} {world.seed}")
+    for node in world.nodes:
+        world.at(random.randint(0, 300), node.start)
+    pause_ms_max = {"mixed": 900, "stops": 150, "byzantine": 2_500}[kind]
+    moment_ms = random.randint(1, pause_ms_max)
+    while moment_ms < FAULTS_MS:
+        world.at(moment_ms, lambda: disturb(world, random, kind))
+        moment_ms += random.randint(1, pause_ms_max)
+    if kind == "mixed" and len(world.nodes) > 2 and random.randrange(4) == 0:
+        world.at(random.randint(0, FAULTS_MS), random.choice(world.honest).lose_record)
+    world.run_until(FAULTS_MS)
+    heal(world)
+
+
+def disturb(world: World, random: Random, kind: str) -> None:
+    """One thing that happens to the network or to a machine."""
+    node = random.choice(world.honest)
+    choice = random.randrange(12)
+    if choice < 4:
+        world.add_work()
+    elif choice == 4:
+        world.add_work([node.index])
+    elif choice == 5 and kind != "stops":
+        cut(world, random)
+    elif choice == 6 and kind != "stops":
+        world.cuts.clear()
+    elif choice == 7 and kind != "stops":
+        node.fail_disk_in = random.randrange(3)
+    elif choice < 10:
+        (node.stop if kind == "stops" and random.randrange(2) else node.crash)()
+        world.at(random.choice((10, 400, 3_000)), node.start)
+    else:
+        node.crash_in = random.randrange(12)
+        world.at(random.choice((100, 1_000, 4_000)), node.start)
+    for other in world.honest:
+        if other.engine is None and random.randrange(8) == 0:
+            other.start()
+
+
+def cut(world: World, random: Random) -> None:
+    """Split the nodes in two, or cut what one of them says (it still hears)."""
+    indices = range(len(world.nodes))
+    side = {i for i in indices if random.randrange(2)}
+    if random.randrange(3) == 0:
+        side = {random.choice(indices)}
+        world.cuts = {(i, j) for i in side for j in indices}
+    else:
+        world.cuts = {(i, j) for i in indices for j in indices if (i in side) != (j in side)}
+
+
+def heal(world: World) -> None:
+    """Everything up, connected and in calm weather: a new head on every node within the bound."""
+    world.tell("the world heals")
+    world.cuts.clear()
+    world.weather.loss = 0
+    for node in world.honest:
+        node.crash_in = node.fail_disk_in = None
+        node.clock_skew_s = 0
+        if node.engine is not None:
+            node.send_status()
+        node.start()
+        world.at(500, node.start)  # who was stopping just now
+    goal = world.top() + 1
+    world.add_work()
+    rounds = [
+        node.engine.status().round
+        for node in world.honest
+        if node.engine and node.engine.failure is None
+    ]
+    live = world.settings.compute_timeout_ms(max(rounds, default=0))
+    bound_ms = max(LIVE_TIMEOUTS * live, 10_000)
+    if not world.run_until(world.now_ms + bound_ms, lambda: world.bottom() >= goal):
+        heads = [node.head_height for node in world.honest]
+        raise Violation("L", f"no head {goal} within {bound_ms} ms: {heads}")
+
+
+def command(seed: int, kind: str, n: int | None) -> str:
+    size = "" if n is None else f" --n {n}"
+    return f"python -m tests.simulator.schedule --seed {seed} --kind {kind}{size}"
+
+
+def check_seed(
+    seed: int,
+    kind: str = "mixed",
+    n: int | None = None,
+    plant: Callable[[Node], None] | None = None,
+) -> World:
+    """Run a seed; a violation says how to replay it."""
+    with cheap_signatures():
+        world = make_world(seed, n, kind)
+        for node in world.honest if plant else ():
+            plant(node)  # type: ignore[misc]
+        try:
+            run(world, kind)
+        except Exception as error:
+            error.add_note(f"replay: {command(seed, kind, n)}")
+            error.add_note("\n".join(world.story[-40:]))
+            raise
+    return world
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="replay one seed of the consensus simulator")
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--kind", choices=KINDS, default="mixed")
+    parser.add_argument("--n", type=int)
+    options = parser.parse_args()
+    world = check_seed(options.seed, options.kind, options.n)
+    print("\n".join(world.story))
+
+
+if __name__ == "__main__":
+    main()
