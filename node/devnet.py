@@ -182,7 +182,7 @@ def prepare(
         genesis, members = made.genesis, made.members
     if genesis.consensus != consensus:
         raise NodeError(f"{data} holds a network of {genesis.consensus}, not {consensus}")
-    ports = _find_free_ports(nodes)
+    ports = find_free_ports(nodes)
     members = tuple(
         replace(member, port=ports[index], rpc_port=port + index)
         for index, member in enumerate(members)
@@ -224,7 +224,7 @@ def _check_free(port: int) -> None:
             ) from error
 
 
-def _find_free_ports(count: int) -> list[int]:
+def find_free_ports(count: int) -> list[int]:
     """Ports that nobody listens on now; they are found together, so that they differ."""
     probes = [socket.socket() for _ in range(count)]
     try:

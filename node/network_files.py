@@ -117,13 +117,16 @@ def create_network(
     timestamp: int | None = None,
     rpc_port: int = 8_545,
     peer_port: int = 30_545,
+    rpc_ports: Sequence[int] = (),
+    peer_ports: Sequence[int] = (),
     settings: Mapping[str, str | int | bool | tuple[str, ...]] | None = None,
 ) -> CreatedNetwork:
     """Make the files of a network of `nodes` validators in the new or empty folder `out`.
 
     `hosts` has one name per node, or one for all of them (127.0.0.1 without). On one host node i
-    (from 0) listens on peer_port + i and rpc_port + i, else all on the same ports. `settings` are
-    written into every node.toml. Raises NodeError.
+    (from 0) listens on peer_port + i and rpc_port + i, else all on the same ports; `rpc_ports` and
+    `peer_ports` name them one by one. `settings` are written into every node.toml. Raises
+    NodeError.
     """
     if len(hosts) not in (0, 1, nodes):
         raise NodeError(f"{len(hosts)} hosts for {nodes} nodes: give one for each, or one for all")
@@ -138,8 +141,8 @@ def create_network(
             address=address_of(key),
             folder=out / f"node{index + 1}",
             host=places[index],
-            port=peer_port + places[:index].count(places[index]),
-            rpc_port=rpc_port + places[:index].count(places[index]),
+            port=_choose(peer_ports, index, peer_port + places[:index].count(places[index])),
+            rpc_port=_choose(rpc_ports, index, rpc_port + places[:index].count(places[index])),
         )
         for index, key in enumerate(keys)
     )
@@ -266,6 +269,10 @@ def _read_peer(where: str, item: Any) -> Endpoint:
     except LedgerError as error:
         raise GenesisError(f"network file: {where}.address: {error}") from error
     return Endpoint(name, address, host, port)
+
+
+def _choose(ports: Sequence[int], index: int, default: int) -> int:
+    return ports[index] if ports else default
 
 
 def _write(path: Path, text: str) -> None:
