@@ -8,9 +8,11 @@ the least fixed point of the method, widened to 513 bits where they would not se
 import ast
 from dataclasses import dataclass
 
-from ledger.contract.expressions import LIST_ITEMS_MAX, Expressions, Type, inside, is_self
+from ledger.contract.annotations import check_name
+from ledger.contract.calls import Calls
+from ledger.contract.expressions import LIST_ITEMS_MAX, Type, inside, is_self
 from ledger.contract.model import Kind, MethodModel
-from ledger.contract.parse import Parsed, check_name, plain_body
+from ledger.contract.parse import Parsed, plain_body
 from ledger.contract.ranges import INT, TURNS_MAX, Range
 from ledger.contract.rules import breach
 from ledger.contract.types import (
@@ -90,7 +92,7 @@ def check_calls(checked: Checked, writes: dict[str, ast.AST | None]) -> None:
             raise breach("view-writes", at_write)
 
 
-class Statements(Expressions):
+class Statements(Calls):
     """Checks one method."""
 
     def __init__(self, parsed: Parsed, method: MethodModel) -> None:

@@ -134,12 +134,12 @@ class Sized:
             raise Panicked(PANIC_POP)
         return items.pop()
 
-    def contains(self, items: list[T], item: T) -> bool:
+    def contains(self, item: T, items: list[T]) -> bool:
         self.charge(price_search(len(items)))
         return item in items
 
-    def lacks(self, items: list[T], item: T) -> bool:
-        return not self.contains(items, item)
+    def lacks(self, item: T, items: list[T]) -> bool:
+        return not self.contains(item, items)
 
     def total(self, items: list[int]) -> int:
         self.charge(price_items(len(items)))

@@ -252,8 +252,6 @@ class Instrument:
         node.left = self.lower(node.left)
         first, *rest = node.comparators
         node.comparators = [self.lower(first), *map(self.branch, rest)]
-        if helper in ("contains", "lacks"):
-            return call_helper(helper, node.comparators[0], node.left)
         return call_helper(helper, node.left, *node.comparators) if helper else node
 
     def lower_BinOp(self, node: ast.BinOp) -> ast.expr:

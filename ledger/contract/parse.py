@@ -1,12 +1,21 @@
 """From a tree to a ContractModel: what a source declares (rules R6 and R7). Nothing is executed.
 
 What belongs here: the module's and class's static parts - import, constants, records, storage,
-decorators, annotations - read as data. What a method's body does is `check`'s.
+decorators, signatures - read as data. What a method's body does is `check`'s.
 """
 
 import ast
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from ledger.contract.annotations import (
+    EXPORTS,
+    SCALARS,
+    SELF_NAMES,
+    Declarations,
+    check_name,
+    literal_fits,
+    type_of_literal,
+)
 from ledger.contract.model import (
     ContractModel,
     Kind,
@@ -18,133 +27,12 @@ from ledger.contract.model import (
 )
 from ledger.contract.rules import breach, located
 from ledger.contract.source import find_docstring, read_tree
-from ledger.contract.types import (
-    ADDRESS,
-    BOOL,
-    BYTES,
-    STRING,
-    AddressType,
-    ArrayType,
-    BoolType,
-    FixedBytesType,
-    IntType,
-    ListType,
-    MapType,
-    OptionalType,
-    RoleType,
-    StorageType,
-    StructType,
-    TupleType,
-    ValueType,
-)
+from ledger.contract.types import RoleType, StorageType, StructType, TupleType
 
-MAP_DEPTH_MAX = 4
-"""Containers nested in one storage field."""
 INDEXED_MAX = 3
 """A log has four topics; the first is the event itself."""
-
-VALUE_NAMES: dict[str, ValueType] = {
-    **{f"uint{bits}": IntType(bits, False) for bits in range(8, 257, 8)},
-    **{f"int{bits}": IntType(bits, True) for bits in range(8, 257, 8)},
-    **{f"bytes{size}": FixedBytesType(size) for size in range(1, 33)},
-    **{"address": ADDRESS, "string": STRING},
-}
-_API_NAMES = """
-Contract Event Revert Struct Map Array Role Optional indexed view write payable ZERO_ADDRESS
-"""
-_BUILTIN_NAMES = """
-abs aiter all anext any ascii bin bool breakpoint bytearray bytes callable chr classmethod compile
-complex copyright credits delattr dict dir divmod enumerate eval exec exit filter float format
-frozenset getattr globals hasattr hash help hex id input int isinstance issubclass iter len license
-list locals map max memoryview min next object oct open ord pow print property quit range repr
-reversed round set setattr slice sorted staticmethod str sum super tuple type vars zip
-"""
-EXPORTS = frozenset(VALUE_NAMES) | frozenset(_API_NAMES.split())
-"""What `from ledger.contract import` may name; a test compares it with `api`."""
-BUILTINS = frozenset(_BUILTIN_NAMES.split())
-"""Frozen: a list read from the running Python would differ by version."""
-SELF_NAMES = frozenset(("msg", "block", "address", "balance", "emit", "allocate"))
-"""What `self` has besides the contract's own fields and methods; the last is the host's alone."""
 TAKEN_ERRORS = frozenset(("Error", "Panic", "Unauthorized"))
 """Reverts that every ABI knows already."""
-
-_SCALARS = (IntType, BoolType, AddressType, FixedBytesType)
-
-
-@dataclass(slots=True)
-class Declarations:
-    """What the module has declared so far; annotations are read against it."""
-
-    imported: set[str] = field(default_factory=set)
-    structs: dict[str, StructType] = field(default_factory=dict)
-    events: dict[str, RecordModel] = field(default_factory=dict)
-    errors: dict[str, RecordModel] = field(default_factory=dict)
-    constants: dict[str, int | bool | str | bytes] = field(default_factory=dict)
-    constant_types: dict[str, ValueType] = field(default_factory=dict)
-    names: set[str] = field(default_factory=set)  # everything a module-level statement binds
-
-    def bind(self, name: str, at: ast.AST) -> None:
-        """R4 for a module-level name."""
-        check_name(name, at)
-        if name in self.names:
-            raise breach("binding", at, f"{name} is declared twice")
-        self.names.add(name)
-
-    def has(self, node: ast.expr, name: str) -> bool:
-        """Whether `node` is the imported export `name`."""
-        return isinstance(node, ast.Name) and node.id == name and name in self.imported
-
-    def read_value(self, node: ast.expr | None) -> ValueType:
-        """The type an annotation names, of a value inside a method or at a door."""
-        if isinstance(node, ast.Name):
-            if node.id == "bool" or node.id == "bytes":
-                return BOOL if node.id == "bool" else BYTES
-            if node.id in self.structs:
-                return self.structs[node.id]
-            if node.id in VALUE_NAMES:
-                if node.id not in self.imported:
-                    raise breach("name", node, f"import {node.id} from ledger.contract")
-                return VALUE_NAMES[node.id]
-        elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
-            if node.value.id == "list":
-                return ListType(self.read_plain(node.slice, "an element of a list"))
-            if node.value.id == "tuple" and isinstance(node.slice, ast.Tuple):
-                return TupleType(tuple(self.read_value(item) for item in node.slice.elts))
-        hint = {"int": "say how wide: uint256, int64, ...", "str": "text is `string` here"}
-        raise breach("annotation", node or (1, 1), hint.get(getattr(node, "id", "")))
-
-    def read_plain(self, node: ast.expr, what: str) -> ValueType:
-        """A scalar or a struct."""
-        value = self.read_value(node)
-        if not isinstance(value, (*_SCALARS, StructType)):
-            raise breach("type", node, f"{what} is a scalar or a Struct")
-        return value
-
-    def read_storage(self, node: ast.expr, depth: int = 1) -> StorageType:
-        """The type of a storage field, or of a map's value when `depth` is above 1."""
-        if depth > MAP_DEPTH_MAX:
-            raise breach("type", node, f"containers nest at most {MAP_DEPTH_MAX} deep")
-        if isinstance(node, ast.Subscript):
-            if self.has(node.value, "Map"):
-                if not isinstance(node.slice, ast.Tuple) or len(node.slice.elts) != 2:
-                    raise breach("annotation", node, "Map[key, value], Map[tuple[a, b], value]")
-                key, value = node.slice.elts
-                return MapType(self.read_keys(key), self.read_storage(value, depth + 1))
-            if self.has(node.value, "Array"):
-                return ArrayType(self.read_plain(node.slice, "an element of an Array"))
-            if self.has(node.value, "Optional") and depth > 1:
-                return OptionalType(self.read_plain(node.slice, "what is Optional"))
-        stored = self.read_value(node)
-        if isinstance(stored, ListType | TupleType):
-            raise breach("type", node, "storage holds an Array, not a list or tuple")
-        return stored
-
-    def read_keys(self, node: ast.expr) -> tuple[ValueType, ...]:
-        read = self.read_value(node)
-        keys = read.elements if isinstance(read, TupleType) else (read,)
-        if any(isinstance(key, StructType | ListType | TupleType) for key in keys):
-            raise breach("type", node, "a key is a scalar, string or bytes; or a tuple of these")
-        return keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,13 +48,6 @@ def parse_contract(source: bytes) -> Parsed:
         return parse_module(read_tree(source))
 
 
-def check_name(name: str, at: ast.AST) -> None:
-    """R4: a name that no store may bind, wherever it stands."""
-    if name in BUILTINS or name in EXPORTS or name == "self" or "__" in name:
-        hint = f"{name} means something else already"
-        raise breach("binding", at, f"{hint}; {name.strip('_')}_ is {name.strip('_')} outside")
-
-
 def parse_module(tree: ast.Module) -> Parsed:
     declared = Declarations()
     contract: ast.ClassDef | None = None
@@ -177,15 +58,13 @@ def parse_module(tree: ast.Module) -> Parsed:
     for statement in body[1:]:
         if isinstance(statement, ast.ClassDef):
             declared.bind(statement.name, statement)
-            base = statement.bases[0] if len(statement.bases) == 1 else None
-            if base is not None and declared.has(base, "Contract") and contract is None:
+            base = statement.bases[0] if len(statement.bases) == 1 else statement
+            if declared.has(base, "Contract") and contract is None:
                 contract = statement
             elif isinstance(base, ast.Name) and base.id in declared.imported:
                 parse_record(statement, base.id, declared)
             else:
-                raise breach(
-                    "class", statement, "one class X(Contract); records are Event, Revert, Struct"
-                )
+                raise breach("class", statement, "one Contract; Event, Revert or Struct beside it")
         elif isinstance(statement, ast.Assign | ast.AnnAssign):
             parse_constant(statement, declared)
         else:
@@ -207,42 +86,20 @@ def parse_constant(statement: ast.Assign | ast.AnnAssign, declared: Declarations
     if not isinstance(target, ast.Name) or getattr(statement, "targets", [0])[1:]:
         raise breach("constant", statement)
     declared.bind(target.id, target)
-    node, sign = statement.value, 1
+    node, negative = statement.value, False
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        node, sign = node.operand, -1
+        node, negative = node.operand, True
     value = node.value if isinstance(node, ast.Constant) else None
-    if value is None or (sign < 0 and type(value) is not int):
+    if not isinstance(value, int | str | bytes) or (negative and type(value) is not int):
         raise breach("constant", statement)
-    assert isinstance(value, int | str | bytes)
-    value = -value if sign < 0 and isinstance(value, int) else value
+    value = -value if negative and isinstance(value, int) else value
     kind = type_of_literal(value)
     if isinstance(statement, ast.AnnAssign):
-        wanted = declared.read_value(statement.annotation)
-        if not literal_fits(value, wanted):
+        kind = declared.read_value(statement.annotation)
+        if not literal_fits(value, kind):
             raise breach("type", statement, "the literal is not of that type")
-        kind = wanted
     declared.constants[target.id] = value
     declared.constant_types[target.id] = kind
-
-
-def type_of_literal(value: int | str | bytes) -> ValueType:
-    """The narrowest type; by exact type, for True is an int."""
-    if type(value) is bool:
-        return BOOL
-    if isinstance(value, int):
-        return IntType(value.bit_length() + (value < 0), value < 0)
-    return STRING if isinstance(value, str) else BYTES
-
-
-def literal_fits(value: object, wanted: ValueType) -> bool:
-    """Whether a literal can stand where `wanted` is asked for."""
-    if isinstance(wanted, IntType):
-        low, high = wanted.bounds
-        return type(value) is int and low <= value < high
-    if isinstance(wanted, FixedBytesType | AddressType):
-        size = wanted.size if isinstance(wanted, FixedBytesType) else 20
-        return type(value) is bytes and len(value) == size
-    return type(value) is {BOOL: bool, STRING: str, BYTES: bytes}.get(wanted)
 
 
 def read_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> str:
@@ -268,9 +125,11 @@ def parse_record(node: ast.ClassDef, base: str, declared: Declarations) -> None:
             assert isinstance(annotation, ast.Subscript)
             annotation = annotation.slice
         kind = declared.read_value(annotation)
-        if isinstance(kind, TupleType) or (base == "Struct" and not isinstance(kind, _SCALARS)):
+        if isinstance(kind, TupleType) or (base == "Struct" and not isinstance(kind, SCALARS)):
             raise breach("type", statement, "the fields of a Struct are scalars")
         fields.append(Parameter(name, kind, marked))
+    if len({external_name(item.name) for item in fields}) < len(fields):
+        raise breach("abi-name", node)
     if sum(item.indexed for item in fields) > INDEXED_MAX:
         raise breach("class", node, f"at most {INDEXED_MAX} fields of an event are indexed")
     record = RecordModel(node.name, tuple(fields))
@@ -336,16 +195,12 @@ def parse_class(node: ast.ClassDef, declared: Declarations, module_doc: str) -> 
 def read_role(statement: ast.Assign, declared: Declarations) -> str:
     """`operators = Role()`."""
     call, target = statement.value, statement.targets[0]
-    if (
-        len(statement.targets) != 1
-        or not isinstance(target, ast.Name)
-        or not isinstance(call, ast.Call)
-        or not declared.has(call.func, "Role")
-        or call.args
-        or call.keywords
-    ):
-        raise breach("class", statement, "storage is `name: type` or `name = Role()`")
-    return target.id
+    made = isinstance(call, ast.Call) and declared.has(call.func, "Role")
+    if made and isinstance(target, ast.Name) and not statement.targets[1:]:
+        assert isinstance(call, ast.Call)
+        if not call.args and not call.keywords:
+            return target.id
+    raise breach("class", statement, "storage is `name: type` or `name = Role()`")
 
 
 def parse_method(
@@ -356,11 +211,10 @@ def parse_method(
     arguments = node.args.args
     if not arguments or arguments[0].arg != "self" or arguments[0].annotation is not None:
         raise breach("class", node, "the first parameter of a method is self")
-    parameters = tuple(
-        Parameter(item.arg, declared.read_value(item.annotation)) for item in arguments[1:]
-    )
-    for item, parameter in zip(arguments[1:], parameters, strict=True):
-        if isinstance(parameter.type, TupleType):
+    parameters = []
+    for item in arguments[1:]:
+        parameters.append(Parameter(item.arg, declared.read_value(item.annotation)))
+        if isinstance(parameters[-1].type, TupleType):
             raise breach("type", item, "a parameter is a value, a Struct or a list")
     returns = None
     if not (isinstance(node.returns, ast.Constant) and node.returns.value is None):
@@ -372,7 +226,7 @@ def parse_method(
     return MethodModel(
         name=node.name,
         kind=kind,
-        parameters=parameters,
+        parameters=tuple(parameters),
         returns=returns,
         payable=payable,
         role=role,

@@ -162,6 +162,8 @@ def check_forms(tree: ast.Module) -> None:
             raise breach("attribute", node, "no names with two underscores")
         elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
             docstring = find_docstring(node)
+            if docstring is not None:
+                check_literal(docstring.value, SOURCE_BYTES_MAX)
         for field in node._fields:
             value = getattr(node, field, None)
             if value and field not in fields:
@@ -183,14 +185,14 @@ def find_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> ast.Exp
     return None
 
 
-def check_literal(node: ast.Constant) -> None:
+def check_literal(node: ast.expr, text_max: int = TEXT_LITERAL_MAX) -> None:
     """By exact type, for True is an int. None is for annotations; `check` refuses it elsewhere."""
-    value = node.value
+    value = getattr(node, "value", None)
     if type(value) is int:
         if value.bit_length() > INT_LITERAL_BITS_MAX:
             raise breach("literal", node)
     elif isinstance(value, str | bytes):
-        if len(value) > TEXT_LITERAL_MAX:
+        if len(value) > text_max:
             raise breach("literal", node)
         if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
             raise breach("literal", node, "half a surrogate pair is not UTF-8")

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger import contract as api
+from ledger.contract.annotations import BUILTINS, EXPORTS
 from ledger.contract.compile import compile_contract
-from ledger.contract.parse import BUILTINS, EXPORTS
 from ledger.contract.rules import RULES
 from ledger.contract.source import SOURCE_BYTES_MAX, TREE_DEPTH_MAX
 from ledger.errors import ContractRejected
@@ -364,6 +364,7 @@ MODULES: list[tuple[str, dict[str, Any] | bytes]] = [
     ("binding", {"head": "class A(Event):\n    x: uint8\n    x: uint8\n"}),
     ("binding", {"head": "class A(Event):\n    __class__: uint8\n"}),
     ("binding", {"head": "class A(Event):\n    _x: uint8\n"}),
+    ("abi-name", {"head": "class A(Event):\n    x: uint8\n    x_: uint8\n"}),
     ("type", {"head": "class A(Struct):\n    x: string\n"}),
     ("type", {"head": "class A(Struct):\n    x: list[uint8]\n"}),
     ("annotation", {"head": "class A(Struct):\n    x: A\n"}),

@@ -1,0 +1,159 @@
+"""The names a contract source may use and bind, and the types its annotations name (R4, R6, R7).
+
+What belongs here: the closed lists of names, what a module has declared so far, and annotations and
+literals read against both. Statements are `parse`'s and `check`'s.
+"""
+
+import ast
+from dataclasses import dataclass, field
+
+from ledger.contract.model import RecordModel
+from ledger.contract.rules import breach
+from ledger.contract.types import (
+    ADDRESS,
+    BOOL,
+    BYTES,
+    STRING,
+    AddressType,
+    ArrayType,
+    BoolType,
+    FixedBytesType,
+    IntType,
+    ListType,
+    MapType,
+    OptionalType,
+    StorageType,
+    StructType,
+    TupleType,
+    ValueType,
+)
+
+MAP_DEPTH_MAX = 4
+"""Containers nested in one storage field."""
+
+VALUE_NAMES: dict[str, ValueType] = {
+    **{f"uint{bits}": IntType(bits, False) for bits in range(8, 257, 8)},
+    **{f"int{bits}": IntType(bits, True) for bits in range(8, 257, 8)},
+    **{f"bytes{size}": FixedBytesType(size) for size in range(1, 33)},
+    **{"address": ADDRESS, "string": STRING},
+}
+_API_NAMES = """
+Contract Event Revert Struct Map Array Role Optional indexed view write payable ZERO_ADDRESS
+"""
+_BUILTIN_NAMES = """
+abs aiter all anext any ascii bin bool breakpoint bytearray bytes callable chr classmethod compile
+complex copyright credits delattr dict dir divmod enumerate eval exec exit filter float format
+frozenset getattr globals hasattr hash help hex id input int isinstance issubclass iter len license
+list locals map max memoryview min next object oct open ord pow print property quit range repr
+reversed round set setattr slice sorted staticmethod str sum super tuple type vars zip
+"""
+EXPORTS = frozenset(VALUE_NAMES) | frozenset(_API_NAMES.split())
+"""What `from ledger.contract import` may name; a test compares it with `api`."""
+BUILTINS = frozenset(_BUILTIN_NAMES.split())
+"""Frozen: a list read from the running Python would differ by version."""
+SELF_NAMES = frozenset(("msg", "block", "address", "balance", "emit", "allocate"))
+"""What `self` has besides the contract's own fields and methods; the last is the host's alone."""
+SCALARS = (IntType, BoolType, AddressType, FixedBytesType)
+
+
+def check_name(name: str, at: ast.AST) -> None:
+    """R4: a name that no store may bind, wherever it stands."""
+    if name in BUILTINS or name in EXPORTS or name == "self" or "__" in name:
+        hint = f"{name} means something else already"
+        raise breach("binding", at, f"{hint}; {name.strip('_')}_ is {name.strip('_')} outside")
+
+
+def type_of_literal(value: int | str | bytes) -> ValueType:
+    """The narrowest type; by exact type, for True is an int."""
+    if type(value) is bool:
+        return BOOL
+    if isinstance(value, int):
+        return IntType(value.bit_length() + (value < 0), value < 0)
+    return STRING if isinstance(value, str) else BYTES
+
+
+def literal_fits(value: object, wanted: ValueType) -> bool:
+    """Whether a literal can stand where `wanted` is asked for."""
+    if isinstance(wanted, IntType):
+        low, high = wanted.bounds
+        return type(value) is int and low <= value < high
+    if isinstance(wanted, FixedBytesType | AddressType):
+        size = wanted.size if isinstance(wanted, FixedBytesType) else 20
+        return type(value) is bytes and len(value) == size
+    return type(value) is {BOOL: bool, STRING: str, BYTES: bytes}.get(wanted)
+
+
+@dataclass(slots=True)
+class Declarations:
+    """What the module has declared so far; annotations are read against it."""
+
+    imported: set[str] = field(default_factory=set)
+    structs: dict[str, StructType] = field(default_factory=dict)
+    events: dict[str, RecordModel] = field(default_factory=dict)
+    errors: dict[str, RecordModel] = field(default_factory=dict)
+    constants: dict[str, int | bool | str | bytes] = field(default_factory=dict)
+    constant_types: dict[str, ValueType] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)  # everything a module-level statement binds
+
+    def bind(self, name: str, at: ast.AST) -> None:
+        """R4 for a module-level name."""
+        check_name(name, at)
+        if name in self.names:
+            raise breach("binding", at, f"{name} is declared twice")
+        self.names.add(name)
+
+    def has(self, node: ast.AST, name: str) -> bool:
+        """Whether `node` is the imported export `name`."""
+        return isinstance(node, ast.Name) and node.id == name and name in self.imported
+
+    def read_value(self, node: ast.expr | None) -> ValueType:
+        """The type an annotation names, of a value inside a method or at a door."""
+        if isinstance(node, ast.Name):
+            if node.id == "bool" or node.id == "bytes":
+                return BOOL if node.id == "bool" else BYTES
+            if node.id in self.structs:
+                return self.structs[node.id]
+            if node.id in VALUE_NAMES:
+                if node.id not in self.imported:
+                    raise breach("name", node, f"import {node.id} from ledger.contract")
+                return VALUE_NAMES[node.id]
+        elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
+            if node.value.id == "list":
+                return ListType(self.read_plain(node.slice, "an element of a list"))
+            if node.value.id == "tuple" and isinstance(node.slice, ast.Tuple):
+                return TupleType(tuple(self.read_value(item) for item in node.slice.elts))
+        hint = {"int": "say how wide: uint256, int64, ...", "str": "text is `string` here"}
+        raise breach("annotation", node or (1, 1), hint.get(getattr(node, "id", "")))
+
+    def read_plain(self, node: ast.expr, what: str) -> ValueType:
+        """A scalar or a struct."""
+        value = self.read_value(node)
+        if not isinstance(value, (*SCALARS, StructType)):
+            raise breach("type", node, f"{what} is a scalar or a Struct")
+        return value
+
+    def read_storage(self, node: ast.expr, depth: int = 1) -> StorageType:
+        """The type of a storage field, or of a map's value when `depth` is above 1."""
+        if depth > MAP_DEPTH_MAX:
+            raise breach("type", node, f"containers nest at most {MAP_DEPTH_MAX} deep")
+        if isinstance(node, ast.Subscript):
+            if self.has(node.value, "Map"):
+                if not isinstance(node.slice, ast.Tuple) or len(node.slice.elts) != 2:
+                    raise breach("annotation", node, "Map[key, value], Map[tuple[a, b], value]")
+                key, value = node.slice.elts
+                return MapType(self.read_keys(key), self.read_storage(value, depth + 1))
+            if self.has(node.value, "Array"):
+                return ArrayType(self.read_plain(node.slice, "an element of an Array"))
+            if self.has(node.value, "Optional") and depth > 1:
+                return OptionalType(self.read_plain(node.slice, "what is Optional"))
+        stored = self.read_value(node)
+        if isinstance(stored, ListType | TupleType):
+            raise breach("type", node, "storage holds an Array, not a list or tuple")
+        return stored
+
+    def read_keys(self, node: ast.expr) -> tuple[ValueType, ...]:
+        read = self.read_value(node)
+        keys = read.elements if isinstance(read, TupleType) else (read,)
+        if any(isinstance(key, StructType | ListType | TupleType) for key in keys):
+            raise breach("type", node, "a key is a scalar, string or bytes; or a tuple of these")
+        return keys
