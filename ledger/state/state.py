@@ -174,7 +174,8 @@ class State:
 
     def set_code(self, address: Address, source: bytes) -> None:
         code_hash = keccak256(source)
-        self._codes[code_hash] = source
+        if source:
+            self._codes[code_hash] = source
         self._changing(address).code_hash = code_hash
 
     # Storage.
