@@ -1,0 +1,130 @@
+"""Any run of records, corrections and tariffs: equal to the slow model, and to its own storage."""
+
+import calendar
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contracts_py.metering import AlreadyRecorded, Metering
+from ledger.contract.testing import Chain, make_account
+from tests.contracts_py.light_bill import MONTHS, LightBill, bits
+from tests.contracts_py.metering_model import Model, Tariff, round_half_up
+from tests.contracts_py.stories import OPERATOR
+
+ACCOUNTS = {"meter": "house", "second meter": "house", "third": "stranger"}
+OFFSET_S = -12_345
+HOURS = 70
+METERS = st.sampled_from(sorted(ACCOUNTS))
+VALUES = st.tuples(st.integers(0, 4_000), st.integers(0, 4_000))
+TARIFFS = st.builds(
+    Tariff,
+    st.integers(0, 3),
+    st.booleans(),
+    st.sampled_from([[], [1], [2], [1, 3], [1, 2, 5]]),
+    st.lists(st.integers(0, 2_000), min_size=4, max_size=4),
+)
+STEPS = st.one_of(
+    st.tuples(
+        st.just("record"), METERS, st.integers(0, 60), st.lists(VALUES, min_size=1, max_size=8)
+    ),
+    st.tuples(st.just("correct"), st.integers(0, 50), VALUES),
+    st.tuples(st.just("tariff"), TARIFFS),
+)
+
+
+class Run:
+    """A contract and its model, taking the same steps."""
+
+    def __init__(self, chain, contract, period_s):
+        self.chain, self.contract = chain, contract
+        self.model = Model(period_s, OFFSET_S, ACCOUNTS)
+        first_of_march = calendar.timegm((2024, 3, 1, 0, 0, 0))  # after a leap day
+        self.start = (first_of_march - OFFSET_S) // period_s - 25
+
+    def tariff(self, tariff):
+        first_day = self.model.day_of(self.start)
+        rates = tariff.rates[: len(tariff.bounds_kwh) + 1]
+        tariff = Tariff(first_day + tariff.from_day, tariff.telescopic, tariff.bounds_kwh, rates)
+        if all(other.from_day <= tariff.from_day for other in self.model.tariffs):
+            values = (tariff.from_day, tariff.telescopic, tariff.bounds_kwh, tariff.rates)
+            self.contract.set_tariff(*values, sender=OPERATOR)
+            self.model.tariffs.append(tariff)
+
+    def correct(self, choice, values):
+        recorded = sorted({(entry.meter, entry.period) for entry in self.model.entries})
+        if recorded:
+            meter, period = recorded[choice % len(recorded)]
+            self.contract.correct(make_account(meter), period, *values, 2, "so", sender=OPERATOR)
+            self.model.add(meter, period, *values, corrects=True)
+
+    def record(self, meter, offset, values):
+        period, sender = self.start + offset, make_account(meter)
+        imports, exports = ([value[side] for value in values] for side in range(2))
+        arguments = (period, imports, exports, [1] * len(values))
+        taken = [
+            period + index
+            for index in range(len(values))
+            if self.model.is_recorded(meter, period + index)
+        ]
+        if taken:
+            with pytest.raises(AlreadyRecorded) as caught:
+                self.contract.record_many(*arguments, sender=sender)
+            assert caught.value == AlreadyRecorded(sender, taken[0])
+            return
+        self.contract.record_many(*arguments, sender=sender)
+        for index, value in enumerate(values):
+            self.model.add(meter, period + index, *value)
+
+    def read_word(self, slot):
+        return self.chain.state.get_storage(self.contract.address, slot.to_bytes(32, "big"))
+
+    def check(self):
+        last = self.start + HOURS
+        for account in ("house", "stranger"):
+            for month in {self.model.month_of(self.start), self.model.month_of(last)}:
+                self.check_month(account, month)
+            for day in range(self.model.day_of(self.start), self.model.day_of(last) + 1):
+                self.check_day(account, day)
+
+    def check_month(self, account, month):
+        imported, exported, charge = self.model.total(account, month=month)
+        address = make_account(account)
+        assert self.contract.usage_of_month(address, month)[:2] == (imported, exported)
+        bill = self.contract.bill_of_month(address, month)
+        assert bill == round_half_up(charge)
+        light = LightBill(self.read_word)
+        total = self.read_word(light.find(MONTHS, address, month))
+        assert bits(total, 9, 16) == charge
+        periods = range(self.start, self.start + HOURS)
+        of_month = [period for period in periods if self.model.month_of(period) == month]
+        assert light.bill(address, of_month) == bill
+
+    def check_day(self, account, day):
+        imported, exported, charge = self.model.total(account, day=day)
+        address = make_account(account)
+        usage = (imported, exported, self.model.count_readings(account, day))
+        assert self.contract.usage_of_day(address, day) == usage
+        assert self.contract.bill_of_day(address, day) == round_half_up(charge)
+
+
+@pytest.mark.parametrize("period_s", [3_600, 7_200, 5_000])
+def test_any_run_equals_the_slow_model_and_its_own_storage(period_s):
+    chain = Chain()
+    contract = chain.deploy(Metering, period_s, OFFSET_S, sender=OPERATOR)
+    for meter, account in ACCOUNTS.items():
+        contract.enrol(make_account(meter), make_account(account), sender=OPERATOR)
+
+    @settings(max_examples=25)
+    @given(st.lists(STEPS, max_size=14))
+    def check(steps):
+        snapshot = chain.state.snapshot()
+        try:
+            run = Run(chain, contract, period_s)
+            for name, *arguments in steps:
+                getattr(run, name)(*arguments)
+            run.check()
+        finally:
+            chain.state.revert(snapshot)
+
+    check()
