@@ -237,6 +237,7 @@ def meter_config(grid: Grid, index: int, port: Path) -> str:
         'key_file = "meter.key"\n'
         f'contract = "{to_checksum(grid.contract)}"\n'
         f"nodes = {json.dumps(urls)}\n"
+        "poll_ms = 20\n"  # hours last a fraction of a second here
     )
 
 
@@ -254,6 +255,14 @@ def count_recorded(client: Client, grid: Grid) -> list[tuple[int, int]]:
     )  # fmt: skip
     decoded = [abi.decode(["uint128", "uint128", "uint32"], decode_data(one)) for one in results]
     return [(entries, import_wh) for import_wh, _, entries in decoded]
+
+
+def count_transactions(client: Client, grid: Grid) -> int:
+    """How many transactions the meters have on chain; a backlog shares some."""
+    calls = [
+        ("eth_getTransactionCount", (encode_data(meter.address), "latest")) for meter in grid.meters
+    ]
+    return sum(decode_quantity(one) for one in client.batch(calls))
 
 
 def month_number(meter: Meter) -> int:

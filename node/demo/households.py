@@ -8,8 +8,7 @@ person's own file takes the place of all of them.
 
 import csv
 import gzip
-import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -26,12 +25,16 @@ SAMPLES = (
     ("uk-electricity-hdd-only-hourly-sample-1.csv.gz", "2013-12", 1_800),
     ("uk-electricity-hdd-only-hourly-sample-2.csv.gz", "2013-12", 1_800),
 )
+GAP_S_MAX = 31 * 86_400  # longer than a month is another series
 OWN_ROWS_MAX = 200_000  # a year of two-minute readings
 
 
 @dataclass(frozen=True)
 class Household:
-    """A file of evenly spaced rows `start,watts` or `start,amperes` that a board replays."""
+    """A file of evenly spaced rows `start,watts` or `start,amperes` that a board replays.
+
+    A row without a value is a gap of the source. `hours` have at least one value.
+    """
 
     name: str
     source: str
@@ -40,6 +43,7 @@ class Household:
     start: datetime
     interval_s: int
     rows: int
+    hours: int
     import_wh: int
 
     @property
@@ -91,16 +95,15 @@ def _write(
     interval_s: int,
 ) -> Household:
     """Energy of intervals becomes the mean power in between, which a board would show."""
-    readings = list(rows)
-    if not readings:
-        raise NodeError(f"{source} has no readings in the month of the demo")
-    check_even(source, [start for start, _ in readings], interval_s)
+    readings = spread_evenly(source, rows, interval_s)
     file = folder / f"{name.replace(' ', '-')}.csv"
     with file.open("w", newline="") as text:
         writer = csv.writer(text)
         writer.writerow(["start", "watts"])
         for start, kwh in readings:
-            writer.writerow([start.isoformat(), kwh * 3_600_000 / interval_s])
+            watts = "" if kwh is None else kwh * 3_600_000 / interval_s
+            writer.writerow([start.isoformat(), watts])
+    measured = [(start, kwh) for start, kwh in readings if kwh is not None]
     return Household(
         name=name,
         source=source,
@@ -109,7 +112,8 @@ def _write(
         start=readings[0][0],
         interval_s=interval_s,
         rows=len(readings),
-        import_wh=int(sum(kwh for _, kwh in readings) * 1_000),
+        hours=len({int(start.timestamp()) // 3_600 for start, _ in measured}),
+        import_wh=int(sum(kwh for _, kwh in measured) * 1_000),
     )
 
 
@@ -134,6 +138,7 @@ def _air_conditioner(folder: Path, start: datetime) -> Household:
         start=start,
         interval_s=1_800,
         rows=rows,
+        hours=MONTH_HOURS,
         import_wh=int(sum(amperes) * NOMINAL_V / 2),
     )
 
@@ -149,14 +154,13 @@ def split_own_file(folder: Path, own: Path) -> list[Household]:
     try:
         starts = [_parse_time(row[0]) for row in rows[1:]]
         interval_s = int((starts[1] - starts[0]).total_seconds())
-        check_even(str(own), starts, interval_s)
         columns = {
             name: [Decimal(row[index]) for row in rows[1:]]
             for index, name in enumerate(header[1:5], 1)
         }
     except (ValueError, ArithmeticError, IndexError) as error:
         raise NodeError(f"{own}: a row is not ISO time and watts: {error}") from error
-    if 3_600 % interval_s and interval_s % 3_600:
+    if interval_s <= 0 or 3_600 % interval_s:
         raise NodeError(f"{own}: rows every {interval_s} s do not fit into hours")
     first = starts[0]
     if first.timestamp() % 3_600:
@@ -175,10 +179,26 @@ def _parse_time(text: str) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def check_even(source: str, starts: list[datetime], interval_s: int) -> None:
-    """A board's clock in the demo is its rows: they must be evenly spaced."""
+def spread_evenly(
+    source: str, rows: Iterable[tuple[datetime, Decimal]], interval_s: int
+) -> list[tuple[datetime, Decimal | None]]:
+    """Every interval from the first row to the last; None where the source has none.
+
+    A row given twice with one value counts once (two of the UK files repeat a midnight). Raises
+    NodeError for rows that contradict each other, or that stand between two intervals.
+    """
     if interval_s <= 0:
         raise NodeError(f"{source}: times do not rise")
-    for before, after in itertools.pairwise(starts):
-        if (after - before).total_seconds() != interval_s:
-            raise NodeError(f"{source}: after {before} comes {after}, not {interval_s} s later")
+    even: list[tuple[datetime, Decimal | None]] = []
+    for start, value in rows:
+        if even and (start, value) == even[-1]:
+            continue
+        step_s = (start - even[-1][0]).total_seconds() if even else interval_s
+        if step_s <= 0 or step_s % interval_s or step_s > GAP_S_MAX:
+            raise NodeError(f"{source}: after {even[-1][0]} comes {start}, rows are {interval_s} s")
+        for _ in range(int(step_s) // interval_s - 1):
+            even.append((even[-1][0] + timedelta(seconds=interval_s), None))
+        even.append((start, value))
+    if not even:
+        raise NodeError(f"{source}: no readings in the month of the demo")
+    return even

@@ -50,7 +50,8 @@ class Relay:
                 assert task is not None
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
-                await _join(reader, writer, target)
+                with contextlib.suppress(asyncio.CancelledError):  # by `cut`
+                    await _join(reader, writer, target)
 
             server = await asyncio.start_server(serve, "127.0.0.1", port, backlog=CONNECTIONS_MAX)
             self._servers.append(server)
