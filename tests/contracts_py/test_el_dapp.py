@@ -127,7 +127,7 @@ def test_a_day_turns_at_midnight_in_india(provider, chain):
 
 def test_only_increases_count_for_the_day(provider):
     today = day_in_india(NOW)
-    for usage in (10, 4, 4, 9, 0):
+    for usage in (10, 9, 9, 14, 0):
         provider.set_usage(usage, sender=USER)
     provider.set_bill(99, sender=USER)
     assert provider.daily_usage(USER, today) == 15
