@@ -100,16 +100,26 @@ class Statements(Calls):
         self.method = method
         self.function = parsed.functions[method.name]
         self.body = plain_body(self.function)
-        nodes = [node for statement in self.body for node in ast.walk(statement)]
-        names = [node for node in nodes if isinstance(node, ast.Name)]
-        self.stored = {node.id for node in names if isinstance(node.ctx, ast.Store)}
-        self.turns = any(isinstance(node, ast.For | ast.While) for node in nodes)
+        self.turns = False
+        self.find_stored(self.body)
         self.expanded: dict[ast.AugAssign, ast.BinOp] = {}
         self.declared: dict[str, StorageType] = {}
         self.settled: dict[str, Range] = {}  # of integer locals: what the last round found
         self.found: dict[str, Range] = {}  # in this round: what is stored,
         self.growth: dict[str, Range] = {}  # and what one `+=` or `-=` adds
         self.loops = 0
+
+    def find_stored(self, statements: list[ast.stmt]) -> None:
+        """The names that are local, and whether there are loops; only statements store."""
+        for node in statements:
+            if isinstance(node, ast.If):
+                self.find_stored(node.body + node.orelse)
+            elif isinstance(node, ast.For | ast.While):
+                self.turns = True
+                self.find_stored(node.body)
+            for target in getattr(node, "targets", None) or [getattr(node, "target", None)]:
+                parts = target.elts if isinstance(target, ast.Tuple) else [target]
+                self.stored.update(part.id for part in parts if isinstance(part, ast.Name))
 
     def settle(self) -> None:
         """Check the method until the ranges of its integer locals hold for every turn."""

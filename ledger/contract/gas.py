@@ -54,7 +54,7 @@ def compute_weight(node: ast.AST, types: Mapping[ast.expr, object]) -> int:
 
 def words_of(node: ast.expr, types: Mapping[ast.expr, object]) -> int:
     kind = types.get(node)
-    return kind.clip(INT).words if isinstance(kind, Range) else 1
+    return min(kind.words, INT.words) if isinstance(kind, Range) else 1
 
 
 def price_bytes(size: int) -> int:
