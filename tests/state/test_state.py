@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 import rlp as oracle_rlp
 from eth_utils import keccak
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from trie import HexaryTrie
@@ -194,6 +195,50 @@ class StateLife(RuleBasedStateMachine):
 
 
 TestStateLife = StateLife.TestCase
+
+
+writes = st.lists(
+    st.one_of(
+        st.tuples(st.just("set_balance"), addresses, amounts),
+        st.tuples(st.just("set_nonce"), addresses, st.integers(0, 3)),
+        st.tuples(st.just("set_code"), addresses, st.sampled_from(SOURCES)),
+        st.tuples(st.just("set_storage"), addresses, slots, words),
+        st.tuples(st.just("get_storage"), addresses, slots),
+    ),
+    max_size=12,
+)
+
+
+@given(writes, writes, writes)
+def test_revert_restores_the_root(
+    stored: list[tuple[str, ...]], kept: list[tuple[str, ...]], undone: list[tuple[str, ...]]
+) -> None:
+    """Over accounts and words that are in the store and were not read yet, and over new ones."""
+    store = NodesInMemory()
+    parent = State(store)
+    run(parent, stored)
+    changes = parent.commit()
+    store.apply(changes.nodes)
+    store.codes.update(changes.codes)
+    plain, reverted = State(store, changes.root), State(store, changes.root)
+    run(plain, kept)
+    run(reverted, kept)
+    mark = reverted.snapshot()
+    run(reverted, undone)
+    reverted.revert(mark)
+
+    for address in ADDRESSES:
+        assert reverted.get_account(address) == plain.get_account(address)
+        assert reverted.get_code(address) == plain.get_code(address)
+        for slot in SLOTS:
+            assert reverted.get_storage(address, slot) == plain.get_storage(address, slot)
+    expected, got = plain.commit(), reverted.commit()
+    assert (got.root, got.nodes) == (expected.root, expected.nodes)
+
+
+def run(state: State, calls: list[tuple[str, ...]]) -> None:
+    for name, *arguments in calls:
+        getattr(state, name)(*arguments)
 
 
 def test_an_account_that_was_touched_and_stayed_empty_is_not_there() -> None:
