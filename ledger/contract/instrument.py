@@ -194,7 +194,7 @@ class Instrument:
     def branch(self, node: ast.expr) -> ast.expr:
         """An operand that may not be evaluated: it pays for itself."""
         outer, self.cost = self.cost, 0
-        result = spend_before(0, self.lower(node))
+        result = self.lower(node)
         result, self.cost = spend_before(self.cost, result), outer
         return result
 

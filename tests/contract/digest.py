@@ -19,6 +19,7 @@ from tests.contract.programs import run, write_program  # noqa: E402
 ODD = (
     rb'"\d"', b"1if a else 2", b"a is 5", b'f"{d["a"]}"', b"(" * 120 + b"a" + b")" * 120,
     b"- " * 990 + b"a", b"[x for x in xs]", b"1" * 4_400, b"b'' == ''", b"2 ** -1", b"a ** 3 % 5",
+    b"(" * 46 + b"a" + b")" * 46, b"not " * 40 + b"(a < b)", b"- " * 40 + b"b",
     b"0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF", b"(a < b) < 3",
 )  # fmt: skip
 

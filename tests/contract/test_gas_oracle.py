@@ -13,13 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.contract import gas as prices
+from ledger.contract import instrument
 from ledger.contract.check import Checked, check_contract
 from ledger.contract.compile import compile_contract
 from ledger.contract.parse import parse_module, plain_body
 from ledger.contract.ranges import INT_MAX
 from ledger.contract.signals import OutOfGas, Panicked
 from ledger.contract.source import read_tree
-from tests.contract.programs import ENV, Refused, StubHost, run, write_program
+from tests.contract.programs import ENV, PRELUDE, Refused, StubHost, run, write_program
 
 OPERATORS = {
     **{ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul},
@@ -311,6 +312,81 @@ def check_program(source: str, arguments: tuple[Any, ...]) -> None:
 
 def copy(value: Any) -> Any:
     return list(value) if isinstance(value, list) else value
+
+
+EVERY_CHARGE = (
+    PRELUDE
+    + """\
+    def _helper(self, x: uint256) -> uint256:
+        if x > 3:
+            return x
+        return x + 1
+    @write
+    def run(self, a: uint256, b: int64, n: uint8, data: list[uint64]) -> int256:
+        seen = 0
+        for x in data:
+            if x == 2:
+                continue
+            elif x == 3:
+                seen += x
+            else:
+                seen -= 1
+            seen += 1
+        for i in range(5):
+            if i > n:
+                break
+            seen += i
+        while seen > 2:
+            seen -= 2
+        while seen < 9:
+            seen += 2
+            if seen > 7 and a + 1 > 3 or b + 2 < 1:
+                break
+        c = a + 1 if a < 9 else a - 1
+        d = a - 1 if a > 9 else a + 1
+        e = 1 < a < 9 < b + 100
+        if e:
+            return c + self._helper(seen) + self._helper(1)
+        return d
+"""
+)
+
+
+def count_charges(compile_it: Any, skipped: int) -> int:
+    """Compile with charge number `skipped` left out; how many there are."""
+    count = 0
+
+    def numbered(original: Any, stripped: Any) -> Any:
+        def charge(amount: int, *node: Any) -> Any:
+            nonlocal count
+            if amount == 0:
+                return original(amount, *node)
+            count += 1
+            return stripped(*node) if count == skipped else original(amount, *node)
+
+        return charge
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            instrument, "spend", numbered(instrument.spend, lambda: [ast.Pass(), ast.Pass()])
+        )
+        patch.setattr(
+            instrument, "spend_before", numbered(instrument.spend_before, lambda node: node)
+        )
+        compile_it()
+    return count
+
+
+def test_every_charge_is_missed_when_it_is_left_out() -> None:
+    source, compiled = EVERY_CHARGE.encode(), []
+    inputs = [(5, 3, 2, [1, 2, 3, 4]), (12, -9, 9, []), (1, 200, 2, [2, 3]), (9, 0, 0, [1] * 9)]
+    true_gas = [interpret(source, given, GAS)[2] for given in inputs]
+    total = count_charges(lambda: compile_contract(source), 0)
+    assert total > 20
+    for skipped in range(total + 1):
+        count_charges(lambda: compiled.append(compile_contract(source)), skipped)
+        gas = [run(compiled[-1], given, GAS)[2] for given in inputs]
+        assert (gas == true_gas) is (skipped == 0), skipped
 
 
 ARGUMENTS = st.tuples(
