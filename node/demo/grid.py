@@ -58,12 +58,14 @@ class Grid:
     relay_ports: list[int]
     contract: bytes = b""
     meters: list[Meter] = field(default_factory=list)
+    _clients: dict[int, Client] = field(default_factory=dict)
 
     def url(self, index: int) -> str:
         return f"http://127.0.0.1:{self.network.members[index].rpc_port}"
 
     def client(self, index: int) -> Client:
-        return Client(self.url(index))
+        """The connection to a node, kept; for one thread only."""
+        return self._clients.setdefault(index, Client(self.url(index)))
 
     def start_node(self, index: int) -> None:
         member = self.network.members[index]
@@ -73,6 +75,8 @@ class Grid:
 
     def close(self) -> None:
         self.relay.close()
+        for client in self._clients.values():
+            client.close()
         self.processes.stop()
 
 
