@@ -67,17 +67,27 @@ class LocalNetwork:
     async def _start(self, index: int, changes: dict[str, Any]) -> None:
         member = self.members[index]
         config = replace(load_config(member.config_file), **changes)
-        node = Node(
-            config,
-            load_network_file(config.network),
-            load_node_key(config.key_file, None),
-            SqliteStore(config.data / STORE_FILE),
-            Log("debug", self.logs[index]),
-            self.keys,
-        )
+        store = SqliteStore(config.data / STORE_FILE)
+        try:
+            node = Node(
+                config,
+                load_network_file(config.network),
+                load_node_key(config.key_file, None),
+                store,
+                Log("debug", self.logs[index]),
+                self.keys,
+            )
+        except BaseException:
+            store.close()
+            raise
         rpc = make_rpc(node)
-        await node.start()
-        await listen(rpc, config)
+        try:
+            await node.start()
+            await listen(rpc, config)
+        except BaseException:
+            await rpc.close()
+            await node.stop()
+            raise
         self.nodes[index], self.rpcs[index] = node, rpc
 
     def stop(self, *indexes: int) -> None:
