@@ -179,16 +179,14 @@ def count_words(size: int) -> int:
 
 
 def make_struct_access(type: StructType, structs: Structs) -> Access:
-    """A struct, read and written whole."""
+    """A struct of values that fit words, read and written whole."""
     make = structs[type.name]
     types = [member for _, member in type.fields]
     places, count = place_members(types)
-    zero = make(*[make_access(member, structs).zero for member in types])
-    if any(get_value_size(member) is None for member in types):
-        return _make_long_struct_access(types, places, make, zero, structs)
-    decoders, encoders = [], []
+    decoders, encoders, zeros = [], [], []
     for member, (index, offset) in zip(types, places, strict=True):
-        encode, decode, _ = make_word_codec(member)
+        encode, decode, zero = make_word_codec(member)
+        zeros.append(zero)
         mask = (1 << 8 * (get_value_size(member) or 0)) - 1
         decoders.append((index, 8 * offset, mask, decode))
         encoders.append((index, 8 * offset, encode))
@@ -206,35 +204,7 @@ def make_struct_access(type: StructType, structs: Structs) -> Access:
         for each, word in zip(slots_from(slot, count), words, strict=True):
             door.store(each, word)
 
-    return Access(load, store, zero)
-
-
-def _make_long_struct_access(
-    types: Sequence[StorageType],
-    places: Sequence[tuple[int, int]],
-    make: Callable[..., Any],
-    zero: Any,
-    structs: Structs,
-) -> Access:
-    """Where a member is bytes or a string, each member by itself."""
-    members = [
-        (
-            index,
-            make_access(member, structs)
-            if get_value_size(member) is None
-            else make_word_access(member, offset, alone=False),
-        )
-        for member, (index, offset) in zip(types, places, strict=True)
-    ]
-
-    def load(door: Door, slot: Slot) -> Any:
-        return make(*[access.load(door, slot_after(slot, index)) for index, access in members])
-
-    def store(door: Door, slot: Slot, value: Any) -> None:
-        for (index, access), field in zip(members, value, strict=True):
-            access.store(door, slot_after(slot, index), field)
-
-    return Access(load, store, zero)
+    return Access(load, store, make(*zeros))
 
 
 def make_optional_access(type: OptionalType, structs: Structs) -> Access:

@@ -14,7 +14,9 @@ from web3.types import LogReceipt
 
 from ledger.contract import execution
 from ledger.contract.artifact import decode_payload, encode_payload
+from ledger.contract.door import GAS_LOAD
 from ledger.contract.execution import (
+    GAS_DATA_WORD,
     GAS_SOURCE_BYTE,
     GAS_SOURCE_TOKEN,
     BlockContext,
@@ -401,6 +403,13 @@ def test_the_gas_used_suffices_and_one_less_does_not(state, signature):
     again = call(state, signature, *values, gas=used)
     assert (again.status, again.output, again.gas_left) == (outcome.status, outcome.output, 0)
     assert call(state, signature, *values, gas=used - 1).status == "out_of_gas"
+
+
+def test_each_word_of_a_result_is_charged(state):
+    one = call(state, "getTotal()").gas_left
+    many = call(state, "getAll()")
+    words = len(many.output) // 32
+    assert one - many.gas_left == (words - 1) * GAS_DATA_WORD - GAS_LOAD
 
 
 # ---- creation ------------------------------------------------------------------------------------

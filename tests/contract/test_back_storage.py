@@ -49,7 +49,7 @@ U8, U64, U256, I16 = (
     IntType(16, True),
 )
 READING = StructType("Reading", (("wh", U64), ("delta", I16), ("ok", BOOL), ("who", ADDRESS)))
-NOTE = StructType("Note", (("by", ADDRESS), ("text", STRING), ("sum", U256), ("last", BOOL)))
+NOTE = StructType("Note", (("by", ADDRESS), ("day", U64), ("sum", U256), ("last", BOOL)))
 STRUCTS = {
     each.name: make_record(each.name, [name for name, _ in each.fields]) for each in (READING, NOTE)
 }
@@ -321,7 +321,7 @@ addresses = st.binary(min_size=20, max_size=20)
 readings = st.builds(
     STRUCTS["Reading"], ints[U64], st.integers(-(2**15), 2**15 - 1), st.booleans(), addresses
 )
-notes = st.builds(STRUCTS["Note"], addresses, texts, ints[U256], st.booleans())
+notes = st.builds(STRUCTS["Note"], addresses, ints[U64], ints[U256], st.booleans())
 VALUES = [
     *ints.items(),
     (I16, st.integers(-(2**15), 2**15 - 1)),

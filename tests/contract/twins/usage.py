@@ -102,6 +102,10 @@ class Metering(Contract):
     def get_day(self) -> uint32:
         return self.block.timestamp // 86_400
 
+    @view
+    def get_count(self) -> uint32:
+        return len(self.counts)
+
     @write
     def fill(self) -> None:
         while True:
