@@ -20,6 +20,7 @@ from ledger.state.account import (
     encode_account,
     is_empty,
 )
+from ledger.trie.batch import Changes
 from ledger.trie.cache import NodeCache
 from ledger.trie.nodes import Fragment, Path
 from ledger.trie.trie import EMPTY_ROOT, Trie
@@ -42,10 +43,10 @@ class StateReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StateChanges:
-    """What a commit did; None in `nodes` is a node that is gone. Keys are (trie, path)."""
+    """What a commit did. `superseded` is for the cache alone."""
 
     root: Hash32
-    nodes: dict[tuple[bytes, Path], bytes | None]
+    nodes: Changes
     codes: dict[Hash32, bytes]
     superseded: tuple[Fragment, ...] = ()
 
@@ -224,7 +225,7 @@ class State:
 
         The state goes on from the new root and remembers these nodes for as long as it lives.
         """
-        nodes: dict[tuple[bytes, Path], bytes | None] = {}
+        nodes: Changes = {}
         codes: dict[Hash32, bytes] = {}
         superseded: list[Fragment] = []
         for address in self._dirty:
@@ -235,13 +236,13 @@ class State:
                     if slot in entry.words:  # else a revert took it back before it was ever read
                         storage.set(hash_key(slot), _encode_word(entry.words[slot]))
                 entry.written = {}
-                entry.storage_root = self._commit_trie(storage, address, nodes, superseded)
+                entry.storage_root = _commit_trie(storage, nodes, superseded)
             if entry.code_hash in self._codes:
                 codes[entry.code_hash] = self._codes[entry.code_hash]
             account = entry.account()
             leaf = b"" if is_empty(account) else encode_account(account)
             self._accounts.set(hash_key(address), leaf)
-        self._commit_trie(self._accounts, b"", nodes, superseded)
+        _commit_trie(self._accounts, nodes, superseded)
         self._dirty = {}
         self._forgotten += len(self._journal)
         self._journal = []
@@ -279,19 +280,13 @@ class State:
         self._dirty[address] = None
         return entry
 
-    def _commit_trie(
-        self,
-        trie: Trie,
-        trie_id: bytes,
-        nodes: dict[tuple[bytes, Path], bytes | None],
-        superseded: list[Fragment],
-    ) -> Hash32:
-        root, changed = trie.commit()
-        for path, raw in changed.items():
-            nodes[trie_id, path] = raw
-        superseded += trie.superseded
-        trie.superseded = []
-        return root
+
+def _commit_trie(trie: Trie, nodes: Changes, superseded: list[Fragment]) -> Hash32:
+    root, changes = trie.commit()
+    nodes.update(changes)
+    superseded += trie.superseded
+    trie.superseded = []
+    return root
 
 
 def _encode_word(word: Word) -> bytes:

@@ -16,6 +16,8 @@ from ledger.trie.nodes import (
     BRANCH_SIZE,
     EMBEDDED_SIZE_MAX,
     EMPTY,
+    FULL_SIZE,
+    SPANS,
     VALUE,
     Branch,
     Extension,
@@ -23,13 +25,20 @@ from ledger.trie.nodes import (
     Leaf,
     Node,
     Path,
+    child_of,
+    decode_node,
     encode_node,
+    is_branch,
     is_stored,
     value_of,
+    with_children,
 )
 
 Write: TypeAlias = tuple[Path, bytes]
 """A path from the root and the value there; b"" deletes."""
+
+Changes: TypeAlias = dict[tuple[bytes, Path], bytes | None]
+"""The RLP of every node that changed, by trie and path; None where there is none any more."""
 
 Entry: TypeAlias = tuple[Path, bytes | Extension]
 """What a new subtree is built from: a value, or an existing child that an extension led to."""
@@ -38,6 +47,7 @@ Entry: TypeAlias = tuple[Path, bytes | Extension]
 class NodeSource(Protocol):
     """Where nodes come from, and where decoded ones are kept: a trie."""
 
+    trie_id: bytes
     cache: NodeCache
 
     def load(self, fragment: Fragment, path: Path, depth: int) -> Node: ...
@@ -46,15 +56,15 @@ class NodeSource(Protocol):
 class Batch:
     """One batch of writes; `changes` and `superseded` are complete after `apply`."""
 
-    __slots__ = ("_cache", "_load", "_writes", "changes", "superseded")
+    __slots__ = ("_cache", "_load", "_trie_id", "_writes", "changes", "superseded")
 
     def __init__(self, source: NodeSource, writes: list[Write]) -> None:
         """`writes` are sorted, each path once."""
         self._load = source.load
         self._cache = source.cache
+        self._trie_id = source.trie_id
         self._writes = writes
-        self.changes: dict[Path, bytes | None] = {}
-        """The RLP of every node that changed, by path; None where there is none any more."""
+        self.changes: Changes = {}
         self.superseded: list[Fragment] = []
         """The nodes that were stored less than TOP_DEPTH nibbles from the root before."""
 
@@ -71,21 +81,22 @@ class Batch:
 
     def _update(self, node: Node | None, depth: int, low: int, high: int) -> Node | None:
         """The node at `depth` after writes[low:high], which all pass there; itself if the same."""
-        if type(node) is list:
+        if type(node) is bytes or type(node) is list:
             return self._update_branch(node, depth, low, high)
-        if type(node) is Extension:
-            return self._update_extension(node, depth, low, high)
-        assert node is None or type(node) is Leaf
-        return self._update_leaf(node, depth, low, high)
+        if node is None or type(node) is Leaf:
+            return self._update_leaf(node, depth, low, high)
+        assert type(node) is Extension
+        return self._update_extension(node, depth, low, high)
 
     def _update_branch(self, branch: Branch, depth: int, low: int, high: int) -> Node | None:
         writes = self._writes  # locals: this loop runs at every level of every write
         below = depth + 1
         known = self._nodes_at(below).young.get
         prefix = writes[low][0][:depth]
-        value = branch[VALUE]
+        value = None  # if it changes
         if len(writes[low][0]) == depth:
             value = rlp.encode_bytes(writes[low][1])
+            value = None if value == child_of(branch, VALUE) else value
             low += 1
         changed: dict[int, Node | None] = {}
         while low < high:
@@ -94,66 +105,65 @@ class Batch:
             end = low + 1
             while end < high and writes[end][0][depth] == nibble:
                 end += 1
-            fragment = branch[nibble]
+            fragment = branch[SPANS[nibble]] if isinstance(branch, bytes) else branch[nibble]
             old = None
             if fragment != EMPTY:
                 old = known(fragment) or self._load(fragment, path, below)
-            if type(old) is list:
-                new = self._update_branch(old, below, low, end)
-            else:
-                new = self._update(old, below, low, end)
+            new = self._update(old, below, low, end)
             if new is not old:
                 changed[nibble] = new
             low = end
-        if None in changed.values() or (value != branch[VALUE] and value == EMPTY):
+        if None in changed.values() or value == EMPTY:
             return self._shrink(branch, prefix, changed, value)
-        if not changed and value == branch[VALUE]:
-            return branch
-        return self._fill(branch, prefix, changed, value)
+        if changed or value is not None:
+            return self._fill(branch, prefix, changed, value)
+        return branch
 
     def _fill(
-        self, branch: Branch, prefix: Path, changed: dict[int, Node | None], value: Fragment
+        self, branch: Branch, prefix: Path, changed: dict[int, Node | None], value: Fragment | None
     ) -> Branch:
-        """The branch with these children and this value in place."""
-        filled = branch.copy()
-        filled[VALUE] = value
-        for nibble, node in changed.items():
-            filled[nibble] = self._seal(node, prefix + _NIBBLES[nibble], branch[nibble])
-        return filled
+        """The branch with these children in place, and with this value if it is given one."""
+        fragments = {
+            nibble: self._seal(node, prefix + _NIBBLES[nibble], child_of(branch, nibble))
+            for nibble, node in changed.items()
+        }
+        if value is not None:
+            fragments[VALUE] = value
+        return with_children(branch, fragments)
 
     def _shrink(
-        self, branch: Branch, prefix: Path, changed: dict[int, Node | None], value: Fragment
+        self, branch: Branch, prefix: Path, changed: dict[int, Node | None], value: Fragment | None
     ) -> Node | None:
         """The branch after deletions in it, or what replaces it where too little is left."""
+        rest = value_of(child_of(branch, VALUE) if value is None else value)
         alive = [
             nibble
             for nibble in range(VALUE)
-            if (changed[nibble] is not None if nibble in changed else branch[nibble] != EMPTY)
+            if changed.get(nibble, child_of(branch, nibble)) not in (None, EMPTY)
         ]
-        if len(alive) > 1 or (alive and value != EMPTY):
+        if len(alive) > 1 or (alive and rest is not None):
             return self._fill(branch, prefix, changed, value)
         for nibble, node in changed.items():
             if node is None:
-                self._vanish(prefix + _NIBBLES[nibble], branch[nibble])
+                self._vanish(prefix + _NIBBLES[nibble], child_of(branch, nibble))
         if not alive:
-            rest = value_of(value)
             return None if rest is None else Leaf(b"", rest)
-        nibble = alive[0]
-        path = prefix + _NIBBLES[nibble]
-        child = changed.get(nibble)
-        if child is not None:
-            return self._join(_NIBBLES[nibble], child, path, branch[nibble])
-        child = self._load(branch[nibble], path, len(path))
-        if type(child) is list:
-            return Extension(_NIBBLES[nibble], branch[nibble])
-        return self._join(_NIBBLES[nibble], child, path, branch[nibble])
+        stretch = _NIBBLES[alive[0]]
+        path = prefix + stretch
+        fragment = child_of(branch, alive[0])
+        child = changed.get(alive[0])
+        if child is None:
+            child = self._load(fragment, path, len(path))
+            if is_branch(child):
+                return Extension(stretch, fragment)
+        return self._join(stretch, child, path, fragment)
 
     def _join(self, stretch: Path, child: Node, path: Path, old: Fragment) -> Node:
         """A new child at `path` and the stretch of path above it, in as few nodes as there can be.
 
         `old` is what stood at `path` before.
         """
-        if type(child) is list:
+        if is_branch(child):
             return Extension(stretch, self._seal(child, path, old))
         self._vanish(path, old)
         if type(child) is Leaf:
@@ -219,7 +229,7 @@ class Batch:
                 return Leaf(path[depth:], value)
             return Extension(path[depth:], value.child)
         split = _common_size(path, entries[high - 1][0], depth)
-        branch = [EMPTY] * BRANCH_SIZE
+        branch: list[Fragment] = [EMPTY] * BRANCH_SIZE
         if len(path) == split and isinstance(value, bytes):
             branch[VALUE] = rlp.encode_bytes(value)
             low += 1
@@ -244,18 +254,22 @@ class Batch:
         if node is None or (len(raw) <= EMBEDDED_SIZE_MAX and path):
             self._vanish(path, old)
             return raw or EMPTY
+        if type(node) is list and len(raw) == FULL_SIZE:
+            node = decode_node(raw)  # it may have become one that is kept in one piece
+        fragment = b"\xa0" + keccak256(raw)
+        self.changes[self._trie_id, path] = raw
         if len(path) < TOP_DEPTH:
             self.superseded.append(old)
-        self.changes[path] = raw
-        fragment = b"\xa0" + keccak256(raw)
-        self._nodes_at(len(path)).put(fragment, node)
+            self._cache.top.put(fragment, node)
+        else:
+            self._cache.rest.put(fragment, node)
         return fragment
 
     def _vanish(self, path: Path, old: Fragment) -> None:
         """Nothing is stored at `path` any more."""
         if is_stored(old):
             self.superseded.append(old)
-            self.changes[path] = None
+            self.changes[self._trie_id, path] = None
 
 
 _NIBBLES = tuple(bytes([nibble]) for nibble in range(16))

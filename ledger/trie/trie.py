@@ -11,16 +11,18 @@ from typing import Protocol
 from ledger.crypto.keccak import keccak256
 from ledger.encoding import rlp
 from ledger.errors import StoreError
-from ledger.trie.batch import Batch
+from ledger.trie.batch import Batch, Changes
 from ledger.trie.cache import TOP_DEPTH, NodeCache
 from ledger.trie.nodes import (
     EMPTY,
+    SPANS,
     VALUE,
     Extension,
     Fragment,
     Leaf,
     Node,
     Path,
+    child_of,
     decode_node,
     encode_node,
     is_stored,
@@ -62,7 +64,7 @@ class Trie:
         """
         self._reader = reader
         self._pending: dict[bytes, bytes] = {}
-        self._committed: dict[Path, bytes | None] = {}
+        self._committed: Changes = {}
         self.trie_id = trie_id
         self.cache = cache if cache is not None else NodeCache()
         self.root = root
@@ -81,11 +83,11 @@ class Trie:
         """Write a value with the next commit; b"" deletes."""
         self._pending[key] = value
 
-    def commit(self) -> tuple[Hash32, dict[Path, bytes | None]]:
-        """Apply the pending writes: the new root, and by path every node that changed.
+    def commit(self) -> tuple[Hash32, Changes]:
+        """Apply the pending writes: the new root, and every node that changed.
 
-        None stands for a path where no node is stored any more. The trie goes on from the new root
-        and remembers these nodes, so that its reader need not have them yet.
+        The trie goes on from the new root and remembers these nodes, so that its reader need not
+        have them yet.
         """
         writes = sorted((path_of(key), value) for key, value in self._pending.items())
         batch = Batch(self, writes)
@@ -109,15 +111,19 @@ class Trie:
         """The value at a path under `root`; the stored nodes passed are added to `proof`."""
         fragment = self._root_fragment()
         depth = 0
-        load = self.load  # a local: this loop runs for every level of every cold read
+        top, rest = self.cache.top.young.get, self.cache.rest.young.get
+        # Written out: this loop runs for every level of every cold read.
         while fragment != EMPTY:
-            node = load(fragment, path, depth)
+            node = (top if depth < TOP_DEPTH else rest)(fragment) or self.load(
+                fragment, path, depth
+            )
             if proof is not None and is_stored(fragment):
                 proof.append(encode_node(node))
-            if type(node) is list:
+            if type(node) is bytes or type(node) is list:
                 if depth == len(path):
-                    return value_of(node[VALUE])
-                fragment = node[path[depth]]
+                    return value_of(child_of(node, VALUE))
+                nibble = path[depth]
+                fragment = node[SPANS[nibble]] if isinstance(node, bytes) else node[nibble]
                 depth += 1
             elif type(node) is Leaf:
                 return node.value if node.path == path[depth:] else None
@@ -141,10 +147,11 @@ class Trie:
         return node
 
     def _read(self, fragment: Fragment, path: Path) -> bytes:
-        if path in self._committed:
-            raw = self._committed[path]
+        key = (self.trie_id, path)
+        if key in self._committed:
+            raw = self._committed[key]
         else:
-            raw = self._reader.get_node(self.trie_id, path)
+            raw = self._reader.get_node(*key)
         if raw is None or keccak256(raw) != fragment[1:]:
             trie = f"storage trie 0x{self.trie_id.hex()}" if self.trie_id else "account trie"
             raise StoreError(

@@ -31,9 +31,6 @@ class NodesInMemory:
             else:
                 self.nodes[key] = raw
 
-    def apply_trie(self, changes: Mapping[Path, bytes | None], trie_id: bytes = b"") -> None:
-        self.apply({(trie_id, path): raw for path, raw in changes.items()})
-
 
 def rebuilt(values: Mapping[bytes, bytes], trie_id: bytes = b"") -> tuple[bytes, Nodes]:
     """The root and all nodes of a trie that never held anything but these values."""
@@ -42,4 +39,4 @@ def rebuilt(values: Mapping[bytes, bytes], trie_id: bytes = b"") -> tuple[bytes,
         trie.set(key, value)
     root, changes = trie.commit()
     assert (root == EMPTY_ROOT) == (not values)
-    return root, {(trie_id, path): raw for path, raw in changes.items() if raw is not None}
+    return root, {key: raw for key, raw in changes.items() if raw is not None}

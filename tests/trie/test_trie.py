@@ -75,7 +75,7 @@ class TrieLife(RuleBasedStateMachine):
     def commit(self, keep: bool) -> None:
         """The nodes stored are exactly those of the same trie built anew: none is stale."""
         root, changes = self.trie.commit()
-        self.store.apply_trie(changes)
+        self.store.apply(changes)
         self.stored = dict(self.model)
         assert root == oracle_root(self.model)
         assert (root, self.store.nodes) == rebuilt(self.model)
@@ -90,7 +90,7 @@ class TrieLife(RuleBasedStateMachine):
         assert self.trie.commit() == (self.trie.root, {})
         for key, value in self.model.items():
             assert self.trie.get(key) == value
-        self.store.apply_trie(first)
+        self.store.apply(first)
         self.stored = dict(self.model)
 
     @rule(is_executed=st.booleans())
@@ -132,14 +132,14 @@ def test_one_batch_and_many_give_the_same(model: dict[bytes, bytes]) -> None:
     trie = Trie(store)
     for key, value in model.items():
         trie.set(key, value)
-        store.apply_trie(trie.commit()[1])
+        store.apply(trie.commit()[1])
 
     assert (trie.root, store.nodes) == rebuilt(model)
     assert trie.root == oracle_root(model)
 
     for key in sorted(model):
         trie.set(key, b"")
-        store.apply_trie(trie.commit()[1])
+        store.apply(trie.commit()[1])
 
     assert (trie.root, store.nodes) == (EMPTY_ROOT, {})
 

@@ -48,6 +48,6 @@ def test_published_roots(
     for start in range(0, len(writes), batch_size):
         for key, value in writes[start : start + batch_size]:
             trie.set(keccak256(key) if is_secure else key, value)
-        store.apply_trie(trie.commit()[1])
+        store.apply(trie.commit()[1])
 
     assert trie.root.hex() == root.removeprefix("0x")
