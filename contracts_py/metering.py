@@ -33,12 +33,12 @@ is taken back at its tariff, that of the new one added at the tariff that now ho
                  always costs what its total costs, whatever was corrected in which order
     published    both at the reading's own place, `before_wh`; the readings after it keep theirs
 
-Never is more taken back than the month has cost. A day's part of a bill may be negative, a month's
-is not. A correction that changes no value and no tariff changes no amount.
+Never is more taken back than the month has cost. A correction that changes no value and no tariff
+changes no amount. A day costs what its readings cost at their own places.
 
-To recompute a bill from proved storage: take the readings of the account's meters in the month and
-their corrections, sort by `order`, and price them one after the other, as `_price` and `correct`
-do. Slots are Solidity's for the fields of Metering as declared (`wattledger contract layout`).
+To recompute a bill from proved storage: sort the readings of the account's meters in the month and
+their corrections by `order`, and price one after the other, as `_price` and `correct` do. Slots are
+Solidity's for the fields of Metering (`wattledger contract layout`).
 """
 
 from ledger.contract import (
@@ -53,8 +53,6 @@ from ledger.contract import (
     address,
     indexed,
     int32,
-    int128,
-    int256,
     string,
     uint8,
     uint16,
@@ -120,10 +118,10 @@ class Correction(Struct):
 
 
 class Total(Struct):
-    """One word, of an account's day or month. `charge` is the sum of Wh times rate."""
+    """One word, of an account's month. `charge` is the sum of Wh times rate."""
 
     import_wh: uint72
-    charge: int128
+    charge: uint128
     entries: uint32
 
 
@@ -257,9 +255,7 @@ class Metering(Contract):
     _corrections: Map[tuple[address, uint32], Array[Correction]]
     _reasons: Map[tuple[address, uint32, uint32], string]
     _tariffs: Array[Tariff]
-    _days: Map[tuple[address, uint32], Total]
     _months: Map[tuple[address, uint32], Total]
-    _day_exports: Map[tuple[address, uint32], uint128]
     _month_exports: Map[tuple[address, uint32], uint128]
 
     def __init__(self, period_seconds: uint32, utc_offset_seconds: int32) -> None:
@@ -268,8 +264,6 @@ class Metering(Contract):
         self._period_seconds = period_seconds
         self._utc_offset_seconds = utc_offset_seconds
         self.operators.grant(self.msg.sender)
-
-    # -- what operators do
 
     @write(by=operators)
     def enrol(self, meter: address, account: address) -> None:
@@ -286,7 +280,7 @@ class Metering(Contract):
 
     @write(by=operators)
     def set_meter(self, meter: address, limit_wh: uint48, retired: bool) -> None:
-        """Set above how many Wh in a period a meter is implausible (0: never), or retire it."""
+        """Set how many Wh a period may have (0: any), and whether the meter is retired."""
         device = self._meters[meter]
         if device.account == ZERO_ADDRESS:
             raise NotEnrolled(meter)
@@ -346,19 +340,16 @@ class Metering(Contract):
         account = self._meters[meter].account
         day = self.day_of(period)
         month = self.month_of(day)
-        number = self.tariff_on(day)
+        number, tariff = self._find_tariff(day)
         total = self._months[account, month]
         order = total.entries + 1
         rest = total.import_wh - old_import
-        change = self._price_again(number, old.before_wh, rest, import_wh)
-        change = change - self._price_again(old_tariff, old.before_wh, rest, old_import)
+        charge = self._price_again(tariff, old.before_wh, rest, import_wh)
+        tariff = self._tariff_at(old_tariff)
+        change = charge - self._price_again(tariff, old.before_wh, rest, old_import)
         change = max(change, -total.charge)
         self._months[account, month] = Total(rest + import_wh, total.charge + change, order)
-        total = self._days[account, day]
-        rest = total.import_wh - old_import
-        self._days[account, day] = Total(rest + import_wh, total.charge + change, total.entries)
         if export_wh != old_export:
-            self._day_exports[account, day] += export_wh - old_export
             self._month_exports[account, month] += export_wh - old_export
         self._readings[meter, period] = Reading(
             old.import_wh, old.export_wh, old.quality, True, old.tariff, old.order, old.before_wh
@@ -371,8 +362,6 @@ class Metering(Contract):
         self.emit(
             Corrected(meter, account, period, import_wh, export_wh, quality, operator, reason)
         )
-
-    # -- what meters do
 
     @write
     def record(self, period: uint32, import_wh: uint64, export_wh: uint64, quality: uint8) -> None:
@@ -389,8 +378,6 @@ class Metering(Contract):
     ) -> None:
         """Record consecutive periods of the calling meter: all of them, or none."""
         self._record(first_period, import_wh, export_wh, quality)
-
-    # -- views
 
     @view
     def period_seconds(self) -> uint32:
@@ -470,22 +457,9 @@ class Metering(Contract):
         return stored.from_day, stored.telescopic, bounds, rates
 
     @view
-    def tariff_on(self, day: uint32) -> uint16:
-        """The number of the tariff that holds on a day; 0 where none does."""
-        number = len(self._tariffs)
-        while number > 0:
-            if self._tariffs[number - 1].from_day <= day:
-                return number
-            number -= 1
-        return 0
-
-    @view
     def day_of(self, period: uint32) -> uint32:
         """The day in which a period starts, counted from 1970-01-01 in local standard time."""
-        start = period * self._period_seconds + self._utc_offset_seconds
-        if start < 0:
-            raise InvalidPeriod(period)
-        return start // DAY_S
+        return self._start_of(period) // DAY_S
 
     @view
     def month_of(self, day: uint32) -> uint32:
@@ -501,8 +475,8 @@ class Metering(Contract):
     @view
     def usage_of_day(self, account: address, day: uint32) -> tuple[uint128, uint128, uint32]:
         """importWh, exportWh, and how many readings they are the sums of."""
-        total = self._days[account, day]
-        return total.import_wh, self._day_exports[account, day], total.entries
+        import_wh, export_wh, _, count = self._sum_day(account, day)
+        return import_wh, export_wh, count
 
     @view
     def usage_of_month(self, account: address, month: uint32) -> tuple[uint128, uint128, uint32]:
@@ -511,16 +485,15 @@ class Metering(Contract):
         return total.import_wh, self._month_exports[account, month], total.entries
 
     @view
-    def bill_of_day(self, account: address, day: uint32) -> int128:
-        """A day's part of the month, in minor units, rounded by itself: they need not add up."""
-        return (self._days[account, day].charge + WH_PER_KWH // 2) // WH_PER_KWH
+    def bill_of_day(self, account: address, day: uint32) -> uint128:
+        """What a day's readings cost, in minor units, rounded by itself: days need not add up."""
+        _, _, charge, _ = self._sum_day(account, day)
+        return (charge + WH_PER_KWH // 2) // WH_PER_KWH
 
     @view
     def bill_of_month(self, account: address, month: uint32) -> uint128:
         """What the account owes for a month, in minor units."""
         return (self._months[account, month].charge + WH_PER_KWH // 2) // WH_PER_KWH
-
-    # -- recording
 
     def _record(
         self,
@@ -558,49 +531,44 @@ class Metering(Contract):
     ) -> uint32:
         """Record from index `start` to the end of its day; the index after the last recorded.
 
-        A day has one month and one tariff, so each total is read and written once.
+        A day has one month and one tariff, so both are looked up, and the total written, once.
         """
+        meter = self.msg.sender
         account = device.account
-        day = self.day_of(first + start)
+        limit_wh = device.limit_wh
+        start_s = self._start_of(first + start)
+        day = start_s // DAY_S
         month = self.month_of(day)
-        number = self.tariff_on(day)
-        tariff = self._tariff_at(number)
-        of_month = self._months[account, month]
-        total: uint72 = of_month.import_wh
-        charge: uint128 = 0
+        number, tariff = self._find_tariff(day)
+        total = self._months[account, month]
+        import_wh: uint72 = total.import_wh
+        charge: uint128 = total.charge
+        order: uint24 = total.entries
         exported: uint128 = 0
-        order: uint24 = of_month.entries
-        end = min(len(imports), self._first_period(day + 1) - first)
+        left = -((start_s - (day + 1) * DAY_S) // self._period_seconds)  # periods of this day
+        end = min(len(imports), start + left)
         for index in range(start, end):
+            period = first + index
+            units = imports[index]
+            export = exports[index]
+            quality = qualities[index]
+            if period < device.next_period:  # else it is newer than all that were recorded
+                if self._readings[meter, period].order != 0:
+                    raise AlreadyRecorded(meter, period)
             order += 1
-            reading = Reading(
-                imports[index], exports[index], qualities[index], False, number, order, total
+            self._readings[meter, period] = Reading(
+                units, export, quality, False, number, order, import_wh
             )
-            self._keep_reading(device, first + index, reading)
-            charge += self._price(tariff, total, reading.import_wh)
-            total += reading.import_wh
-            exported += reading.export_wh
-        of_day = self._days[account, day]
-        imported = of_day.import_wh + total - of_month.import_wh
-        self._months[account, month] = Total(total, of_month.charge + charge, order)
-        self._days[account, day] = Total(
-            imported, of_day.charge + charge, of_day.entries + end - start
-        )
+            charge += self._price(tariff, import_wh, units)
+            import_wh += units
+            exported += export
+            self.emit(Recorded(meter, account, period, units, export, quality))
+            if limit_wh != 0 and max(units, export) > limit_wh:
+                self.emit(Implausible(meter, period, units, export, limit_wh))
+        self._months[account, month] = Total(import_wh, charge, order)
         if exported > 0:
             self._month_exports[account, month] += exported
-            self._day_exports[account, day] += exported
         return end
-
-    def _keep_reading(self, device: Meter, period: uint32, reading: Reading) -> None:
-        meter = self.msg.sender
-        if self._readings[meter, period].order != 0:
-            raise AlreadyRecorded(meter, period)
-        self._readings[meter, period] = reading
-        import_wh = reading.import_wh
-        export_wh = reading.export_wh
-        self.emit(Recorded(meter, device.account, period, import_wh, export_wh, reading.quality))
-        if device.limit_wh != 0 and max(import_wh, export_wh) > device.limit_wh:
-            self.emit(Implausible(meter, period, import_wh, export_wh, device.limit_wh))
 
     def _current(self, meter: address, period: uint32) -> tuple[uint64, uint64, uint8, uint16]:
         """What holds: importWh, exportWh, quality, and the tariff it is priced at."""
@@ -610,10 +578,38 @@ class Metering(Contract):
         last = self._corrections[meter, period][len(self._corrections[meter, period]) - 1]
         return last.import_wh, last.export_wh, last.quality, last.tariff
 
-    # -- money
+    def _sum_day(self, account: address, day: uint32) -> tuple[uint128, uint128, uint128, uint32]:
+        """importWh, exportWh, Wh times rate and number of the readings of a day."""
+        imported: uint128 = 0
+        exported: uint128 = 0
+        charge: uint128 = 0
+        count: uint32 = 0
+        start_s = day * DAY_S - self._utc_offset_seconds
+        start = -(-start_s // self._period_seconds)
+        end = -(-(start_s + DAY_S) // self._period_seconds)
+        for index in range(len(self._meters_of[account])):
+            meter = self._meters_of[account][index]
+            for period in range(max(start, 0), end):
+                reading = self._readings[meter, period]
+                if reading.order != 0:
+                    import_wh, export_wh, _, number = self._current(meter, period)
+                    imported += import_wh
+                    exported += export_wh
+                    charge += self._price(self._tariff_at(number), reading.before_wh, import_wh)
+                    count += 1
+        return imported, exported, charge, count
+
+    def _find_tariff(self, day: uint32) -> tuple[uint16, Tariff]:
+        """The tariff of a day and its number; number 0 is one under which all is free."""
+        number = len(self._tariffs)
+        while number > 0:
+            tariff = self._tariffs[number - 1]
+            if tariff.from_day <= day:
+                return number, tariff
+            number -= 1
+        return 0, self._tariff_at(0)
 
     def _tariff_at(self, number: uint16) -> Tariff:
-        """Tariff `number`; number 0 is one under which everything is free."""
         if number == 0:
             return Tariff(0, False, 0, 0)
         return self._tariffs[number - 1]
@@ -636,17 +632,14 @@ class Metering(Contract):
         return charge + (after - priced) * (rates & SLAB_MASK)
 
     def _price_again(
-        self, number: uint16, before_wh: uint72, rest_wh: uint72, units_wh: uint64
+        self, tariff: Tariff, before_wh: uint72, rest_wh: uint72, units_wh: uint64
     ) -> uint128:
-        """What units of a corrected reading cost: on top of the rest, or at the reading's place."""
-        tariff = self._tariff_at(number)
-        if tariff.telescopic:
-            return self._price(tariff, rest_wh, units_wh)
-        return self._price(tariff, before_wh, units_wh)
+        """What a corrected reading costs: on top of the rest, or at its place."""
+        return self._price(tariff, rest_wh if tariff.telescopic else before_wh, units_wh)
 
-    # -- dates
-
-    def _first_period(self, day: uint32) -> int256:
-        """The first period that starts in a day or after it."""
-        start = day * DAY_S - self._utc_offset_seconds
-        return -(-start // self._period_seconds)
+    def _start_of(self, period: uint32) -> uint64:
+        """In seconds of local standard time."""
+        start_s = period * self._period_seconds + self._utc_offset_seconds
+        if start_s < 0:
+            raise InvalidPeriod(period)
+        return start_s

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ledger.crypto.keccak import keccak256
 from tests.contracts_py.metering_model import Tariff, round_half_up
 
-METERS_OF, READINGS, CORRECTIONS, TARIFFS, MONTHS = 3, 4, 5, 7, 9
+METERS_OF, READINGS, CORRECTIONS, TARIFFS, MONTHS = 3, 4, 5, 7, 8
 
 
 @dataclass

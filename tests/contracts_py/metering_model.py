@@ -73,17 +73,13 @@ class Model:
         tariff = self.tariff_of(period)
         self.entries.append(Entry(meter, period, import_wh, export_wh, tariff, corrects))
 
-    def total(self, account: str, *, month: int | None = None, day: int | None = None):
-        """(importWh, exportWh, charge in Wh times rate) of a month, or of a day's part of it."""
+    def replay(self, account: str, month: int):
+        """What holds for each reading of a month, where it stands, and Wh times rate in all."""
         before: dict[tuple[str, int], int] = {}
         holds: dict[tuple[str, int], Entry] = {}
-        charges: dict[int, int] = {}
-        running = 0
+        running = charge = 0
         for entry in self.entries:
-            if self.accounts[entry.meter] != account:
-                continue
-            of_month = self.month_of(entry.period)
-            if of_month != (month if day is None else self.month_of_day(day)):
+            if self.accounts[entry.meter] != account or self.month_of(entry.period) != month:
                 continue
             key = entry.meter, entry.period
             if entry.corrects:
@@ -91,29 +87,28 @@ class Model:
                 rest = running - old.import_wh
                 change = self.again(entry.tariff, before[key], rest, entry.import_wh)
                 change -= self.again(old.tariff, before[key], rest, old.import_wh)
-                change = max(change, -sum(charges.values()))
+                charge += max(change, -charge)
                 running = rest + entry.import_wh
             else:
                 before[key] = running
-                change = entry.tariff.price(running, entry.import_wh)
+                charge += entry.tariff.price(running, entry.import_wh)
                 running += entry.import_wh
             holds[key] = entry
-            of_day = self.day_of(entry.period)
-            charges[of_day] = charges.get(of_day, 0) + change
-        if day is None:
-            kept = list(holds.values())
-            charge = sum(charges.values())
-        else:
-            kept = [each for each in holds.values() if self.day_of(each.period) == day]
-            charge = charges.get(day, 0)
+        return holds, before, charge
+
+    def total_of_month(self, account: str, month: int) -> tuple[int, int, int]:
+        """importWh, exportWh, and Wh times rate."""
+        holds, _, charge = self.replay(account, month)
+        kept = holds.values()
         return sum(e.import_wh for e in kept), sum(e.export_wh for e in kept), charge
 
-    def count_readings(self, account: str, day: int) -> int:
-        return sum(
-            not each.corrects
-            for each in self.entries
-            if self.accounts[each.meter] == account and self.day_of(each.period) == day
-        )
+    def total_of_day(self, account: str, day: int) -> tuple[int, int, int, int]:
+        """importWh, exportWh, Wh times rate, and how many readings."""
+        holds, before, _ = self.replay(account, self.month_of_day(day))
+        kept = {key: each for key, each in holds.items() if self.day_of(each.period) == day}
+        charge = sum(each.tariff.price(before[key], each.import_wh) for key, each in kept.items())
+        imported = sum(each.import_wh for each in kept.values())
+        return imported, sum(each.export_wh for each in kept.values()), charge, len(kept)
 
     def again(self, tariff: Tariff, before: int, rest: int, units: int) -> int:
         return tariff.price(rest if tariff.telescopic else before, units)

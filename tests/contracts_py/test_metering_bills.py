@@ -98,7 +98,6 @@ def test_tariffs_hold_from_their_day(metering):
     metering.set_tariff(day, False, [], [100], sender=OPERATOR)
     receipt = metering.set_tariff(day + 1, True, [1], [200, 300], sender=OPERATOR)
     assert receipt.events == [TariffSet(2, day + 1, True, [1], [200, 300])]
-    assert [metering.tariff_on(each) for each in (day - 1, day, day + 1, day + 99)] == [0, 1, 2, 2]
     assert metering.tariff_count() == 2
     assert metering.tariff(1) == (day, False, [], [100])
     assert metering.tariff(2) == (day + 1, True, [1], [200, 300])
@@ -107,9 +106,10 @@ def test_tariffs_hold_from_their_day(metering):
     metering.record(FIRST, 1_000, 0, 1, sender=METER)
     assert metering.bill_of_month(HOUSE, JUNE) == 1 * 200 + 2 * 300 + 1 * 100
     assert metering.bill_of_month(HOUSE, JUNE - 1) == 0
-    assert metering.original(METER, FIRST - 1).tariff == 0
+    assert [metering.original(METER, FIRST + hour).tariff for hour in (-1, 0, 24)] == [0, 1, 2]
     metering.set_tariff(day + 1, False, [], [7], sender=OPERATOR)  # the newest of one day
-    assert metering.tariff_on(day + 1) == 3
+    metering.record(FIRST + 25, 1_000, 0, 1, sender=METER)
+    assert metering.original(METER, FIRST + 25).tariff == 3
     for number in (0, 4):
         with pytest.raises(ContractPanic):
             metering.tariff(number)

@@ -88,7 +88,7 @@ class Run:
                 self.check_day(account, day)
 
     def check_month(self, account, month):
-        imported, exported, charge = self.model.total(account, month=month)
+        imported, exported, charge = self.model.total_of_month(account, month)
         address = make_account(account)
         assert self.contract.usage_of_month(address, month)[:2] == (imported, exported)
         bill = self.contract.bill_of_month(address, month)
@@ -101,10 +101,9 @@ class Run:
         assert light.bill(address, of_month) == bill
 
     def check_day(self, account, day):
-        imported, exported, charge = self.model.total(account, day=day)
+        imported, exported, charge, count = self.model.total_of_day(account, day)
         address = make_account(account)
-        usage = (imported, exported, self.model.count_readings(account, day))
-        assert self.contract.usage_of_day(address, day) == usage
+        assert self.contract.usage_of_day(address, day) == (imported, exported, count)
         assert self.contract.bill_of_day(address, day) == round_half_up(charge)
 
 
