@@ -79,7 +79,10 @@ class Bound:
 
 
 def compile_contract(source: bytes, filename: str = "<contract>") -> CompiledContract:
-    """Compile a contract; ContractRejected names the rule that `source` breaks, and where."""
+    """Compile a contract; ContractRejected names the rule that `source` breaks, and where.
+
+    The caller stands on a shallow stack (fewer than 500 frames): Python's parser counts from there.
+    """
     with located(source):
         parsed = parse_module(read_tree(source))
         checked = check_contract(parsed)
