@@ -68,6 +68,7 @@ async def serve(config: Config, log: Log, *, with_parent: bool = False) -> None:
     try:
         await node.start()
         await listen(rpc, config)
+        gc.freeze()  # what is loaded now stays: no collection needs to look at it again
         log.info(
             "node",
             "ready",

@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
-from ledger.chain import Chain
 from ledger.crypto.address import to_checksum
 from ledger.errors import InvalidSignature, InvalidTransaction, LedgerError, NotPermitted
 from ledger.permissions import may_deploy
@@ -21,14 +20,18 @@ from node.peers.connection import Peer
 RECOVERED_AT_ONCE = 24
 """Signatures of one task on a thread: a batch of 100 keeps four cores busy for 1 ms."""
 
+GetState = Callable[[int], State]
+"""The head's state, for so many accounts to be read from it."""
 OnTaken = Callable[[list[Transaction], Peer | None], None]
 
 
 class Intake:
     """Adds transactions to the pool and tells `on_taken` which were new, and from whom."""
 
-    def __init__(self, chain: Chain, pool: Pool, executor: Executor, on_taken: OnTaken) -> None:
-        self._chain = chain
+    def __init__(
+        self, get_state: GetState, pool: Pool, executor: Executor, on_taken: OnTaken
+    ) -> None:
+        self._get_state = get_state
         self._pool = pool
         self._executor = executor
         self._on_taken = on_taken
@@ -47,7 +50,7 @@ class Intake:
         transactions = [item for item in results if isinstance(item, Transaction)]
         await self._recover(transactions)
         # From here to the end nothing waits, so that the state stays the head's.
-        state = self._chain.state_at()
+        state = self._get_state(len(transactions))
         taken: list[Transaction] = []
         for index, item in enumerate(results):
             if not isinstance(item, Transaction):
@@ -79,8 +82,7 @@ class Intake:
             sender = transaction.sender
         except InvalidSignature as error:
             raise InvalidTransaction(f"invalid sender: {error}") from error
-        account = state.get_account(sender)
-        if account.code_hash != EMPTY_CODE_HASH:
+        if state.get_code_hash(sender) != EMPTY_CODE_HASH:
             raise InvalidTransaction("sender not an eoa: the sending address holds a contract")
         if transaction.max_priority_fee > transaction.max_fee:
             raise InvalidTransaction(
@@ -89,7 +91,7 @@ class Intake:
             )
         if transaction.to is None and not may_deploy(state, sender):
             raise NotPermitted(to_checksum(sender), "deploy contracts")
-        self._pool.add(transaction, account.nonce, account.balance)
+        self._pool.add(transaction, state.get_nonce(sender), state.get_balance(sender))
 
 
 def decode_or_error(raw: bytes) -> Transaction | Exception:

@@ -24,6 +24,7 @@ from ledger.errors import EncodingError, GasLimitExceeded, NonceTooHigh, StoreEr
 from ledger.genesis import NETWORK_CONTRACT
 from ledger.permissions import is_permissioned, may_connect
 from ledger.pool import Pool
+from ledger.state.state import State
 from ledger.store.base import Store
 from ledger.transaction import Transaction
 from ledger.types import Address
@@ -49,6 +50,8 @@ TICK_S = 1.0
 STATUS_ANSWER_S = 1.0
 """A status that tells of an open round is answered at most so often."""
 FILTERS_SAVE_TICKS = 30
+HEAD_STATE_READS_MAX = 50_000
+"""Accounts read before the shared state of the head is made anew: some 400 bytes each."""
 SUMMARY_TICKS = 60
 FILTERS_KEY = "node/filters"
 
@@ -86,7 +89,9 @@ class Node:
         self.changes = ValidatorChanges(self.chain)
         self.feed = Feed(log)
         self.filters = Filters(config.rpc_filter_minutes * 60)
-        self.intake = Intake(self.chain, self.pool, self._executor, self._transactions_taken)
+        self._head_state: State | None = None
+        self._head_state_reads = 0
+        self.intake = Intake(self.head_state, self.pool, self._executor, self._transactions_taken)
         self.network = self._make_network(private_key)
         self.gossip = Gossip(self.network, self.pool)
         self.sync = Sync(self.chain, self.network, self._import_block, self.pool.get, log)
@@ -222,14 +227,28 @@ class Node:
     def _transactions_taken(self, transactions: list[Transaction], origin: Peer | None) -> None:
         self.gossip.announce(transactions, origin)
         self.feed.publish_pending(transactions)
-        self._tell_work()
+        if not self._work_told:
+            # After the client has its answer: a lone validator makes the block at once.
+            asyncio.get_running_loop().call_soon(self._tell_work)
+
+    def head_state(self, accounts: int = 1) -> State:
+        """The head's state, to read so many accounts of: each is read from the trie once."""
+        state = self._head_state
+        self._head_state_reads += accounts
+        if (
+            state is None
+            or state.root != self.chain.head.state_root
+            or self._head_state_reads > HEAD_STATE_READS_MAX
+        ):
+            state = self._head_state = self.chain.state_at()
+            self._head_state_reads = accounts
+        return state
 
     def _has_work(self) -> bool:
         """Whether the pool holds a transaction that would be included on the head."""
         if not self.pool.size:
             return False
-        state = self.chain.state_at()
-        return self.pool.has_pending(self.chain.genesis.base_fee, state.get_nonce)
+        return self.pool.has_pending(self.chain.genesis.base_fee, self.head_state().get_nonce)
 
     def _tell_work(self) -> None:
         waiting = self._has_work()
@@ -241,8 +260,8 @@ class Node:
 
     def _build(self) -> Block:
         """A block on the head of what waits; what can never run is forgotten."""
-        state = self.chain.state_at()
-        candidates = self.pool.pending(self.chain.genesis.base_fee, state.get_nonce)
+        get_nonce = self.head_state(self.pool.size).get_nonce
+        candidates = self.pool.pending(self.chain.genesis.base_fee, get_nonce)
         built = self.chain.build(candidates, int(time.time()), self.address)
         for transaction, error in built.refused:
             fits_later = (

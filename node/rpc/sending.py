@@ -39,6 +39,14 @@ def parse_raw(value: JsonValue) -> bytes:
         raise ParameterError(
             f"oversized data: transaction size {len(text) // 2 - 1}, limit {MAX_TRANSACTION_BYTES}"
         )
+    if text[:2] == "0x":
+        # The common case without looking at each digit: what fromhex skips makes it too short.
+        try:
+            raw = bytes.fromhex(text[2:])
+        except ValueError:
+            return decode_data(text)  # says what is wrong
+        if 2 * len(raw) == len(text) - 2:
+            return raw
     return decode_data(text)
 
 

@@ -625,3 +625,8 @@ def test_a_receipt_is_cheap_while_it_is_waited_for(client: Client) -> None:
     client.batch(calls)
     assert time.perf_counter() - started < 0.5
     assert json.dumps(calls)
+
+
+def test_raw_bytes_with_spaces_are_refused(client: Client) -> None:
+    """Python's own hex reader would skip them."""
+    assert "invalid" in str(error_of(client, "eth_sendRawTransaction", "0xc0 c0"))
