@@ -47,7 +47,7 @@ class Reader:
             return setting.default
         value = values[setting.name]
         try:
-            checked: Any = _CHECKS[setting.kind](value, self.file)
+            checked: Any = CHECKS[setting.kind](value, self.file)
         except (ValueError, TypeError, LedgerError) as error:
             raise ConfigError(self.file, key, f"{error}, not {value!r}") from error
         if setting.choices and checked not in setting.choices:
@@ -140,7 +140,7 @@ def _time(value: Any, file: Path) -> int:
         raise ValueError('a time such as "2026-01-31T00:00:00+00:00", or Unix seconds') from error
 
 
-_CHECKS = {
+CHECKS = {
     "text": _text,
     "name": _name,
     "path": _path,

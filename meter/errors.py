@@ -5,7 +5,7 @@
     ├── KeyFileError         the meter's own key cannot be read
     ├── SourceError          a file or port that gives no readings
     ├── OutboxError          the durable queue on disk
-    │   └── OutboxFull       no room on the disk: measuring goes on in memory
+    │   └── OutboxFull       no room on the disk, or it fails: measuring goes on in memory
     └── NodeError            a node that does not serve this meter
         ├── NodeUnreachable  no answer, or none that is JSON-RPC
         ├── WrongChain       it answers for another chain, or an older state of ours

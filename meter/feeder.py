@@ -27,6 +27,7 @@ import time
 import tty
 from collections.abc import Iterable, Iterator
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from itertools import chain
 from pathlib import Path
 
 from meter.errors import MeterError, SourceError
@@ -231,18 +232,25 @@ def parse_options(arguments: list[str] | None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse_options(arguments)
+    try:
+        lines = make_lines(options)
+        first = next(lines)  # a file that will not do is told before a port is made
+        return _serve(options, chain([first], lines))
+    except MeterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _serve(options: argparse.Namespace, lines: Iterable[str]) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the link is taken away
     board = Board(options.link)
     try:
         print(board.path, flush=True)
-        count = feed(board, make_lines(options), options.rate)
+        count = feed(board, lines, options.rate)
         print(f"{count} lines", flush=True)
         while not (options.exit and board.is_read()):
             time.sleep(LINGER_S)
         return 0
-    except MeterError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         return 0
     finally:

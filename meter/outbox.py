@@ -94,9 +94,18 @@ class Outbox:
 
     def __init__(self, file: Path) -> None:
         self.file = file
+        self._db: Any = None
         self._lock = _lock(file.with_suffix(".lock"), file)
+        try:
+            with self._errors():
+                self._db = sqlite3.connect(file, isolation_level=None)
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self) -> None:
         with self._errors():
-            self._db = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(_SCHEMA)
@@ -105,11 +114,12 @@ class Outbox:
             self.set_meta("schema", str(SCHEMA_VERSION))
         elif version != str(SCHEMA_VERSION):
             raise OutboxError(
-                file, f"has schema {version}, this program knows {SCHEMA_VERSION}; upgrade it"
+                self.file, f"has schema {version}, this program knows {SCHEMA_VERSION}; upgrade it"
             )
 
     def close(self) -> None:
-        self._db.close()
+        if self._db is not None:
+            self._db.close()
         self._lock.close()
 
     # Counting.
@@ -270,7 +280,7 @@ class Outbox:
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
         with self._errors():
-            return self._db.execute(query, values).fetchall()
+            return list(self._db.execute(query, values))
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -292,8 +302,12 @@ class Outbox:
             code = (
                 getattr(error, "sqlite_errorcode", 0) & 0xFF
             )  # the primary code of an extended one
-            if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY):
+            if code == sqlite3.SQLITE_FULL:
                 raise OutboxFull(self.file, f"{error}; free some space on this disk") from error
+            if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY):
+                raise OutboxFull(
+                    self.file, f"{error}; is the disk failing or read-only? see: dmesg"
+                ) from error
             if code == sqlite3.SQLITE_CANTOPEN:
                 raise OutboxError(
                     self.file, "cannot be opened; does its folder exist, may this user write it?"
