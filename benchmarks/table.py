@@ -1,0 +1,87 @@
+"""The table of the README: what was measured, beside the budget and, where there is one, a peer."""
+
+from typing import Any
+
+Row = tuple[str, str, str]
+
+
+def make_table(results: dict[str, Any]) -> str:
+    """Markdown. A benchmark that has not been run is left out."""
+    makers = {
+        "stages": _stages,
+        "throughput": _throughput,
+        "latency": _latency,
+        "footprint": _footprint,
+    }
+    rows: list[Row] = []
+    for name, make in makers.items():
+        if name in results:
+            rows += make(results[name]["result"])
+    lines = ["| what | measured | budget |", "|---|---|---|"]
+    lines += [f"| {what} | {measured} | {budget} |" for what, measured, budget in rows]
+    machines = {_machine(one["machine"]) for one in results.values()}
+    lines.append("")
+    lines += [f"Taken on {machine}." for machine in sorted(machines)]
+    return "\n".join(lines)
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    return (
+        f"{machine['cores']} cores of {machine['cpu']}, {machine['system']}, "
+        f"Python {machine['python']}, {machine['date']}"
+    )
+
+
+def _stages(result: list[dict[str, Any]]) -> list[Row]:
+    rows = []
+    for one in result:
+        parts = ", ".join(f"{stage} {us:.0f}" for stage, us in one["us"].items())
+        filled = f", {one['slots']:,} slots filled" if one["slots"] else ""
+        rows.append(
+            (f"CPU of a `{one['kind']}` without JSON-RPC{filled}",
+             f"{one['total_us']:.0f} us ({parts})", "")
+        )  # fmt: skip
+    return rows
+
+
+def _throughput(result: dict[str, Any]) -> list[Row]:
+    rows = []
+    for name in ("one node", "anvil", "four nodes"):
+        one = result[name]
+        what = f"`setDebt` through JSON-RPC, {name}"
+        if isinstance(one, str):
+            rows.append((what, one, ""))
+            continue
+        budget = "200 us of CPU" if name == "one node" else ""
+        cpu = one["cpu_us_per_transaction_and_node"]
+        rows.append((what, f"{one['per_second']:,} a second, {cpu} us of CPU", budget))
+    if "ratio to anvil" in result:
+        rows.append(("one node beside anvil, same run", f"{result['ratio to anvil']} x",
+                     "1 x; at least 0.5 x"))  # fmt: skip
+    return rows
+
+
+def _latency(result: dict[str, Any]) -> list[Row]:
+    measured = f"p50 {result['p50_ms']} ms, p99 {result['p99_ms']} ms"
+    return [("send to final, four validators, idle chain", measured, "p50 50 ms")]
+
+
+def _footprint(result: dict[str, Any]) -> list[Row]:
+    node, start = result["node"], result["start"]
+    rows = [
+        ("memory of a node after a day of 100 meters",
+         f"{node['memory_after_day_mb']} MB (empty {node['memory_empty_mb']} MB)", "80 MB"),
+        ("CPU of an idle node", f"{node['idle_cpu_percent']} %", "0.5 %"),
+    ]  # fmt: skip
+    for disk in result["disk"]:
+        budget = 600 if disk["block_of"] > 1 else 2_000
+        rows.append(
+            (f"stored for a `record`, blocks of {disk['block_of']}",
+             f"{disk['stored_bytes']:,} bytes", f"{budget:,} bytes")
+        )  # fmt: skip
+        rows.append(
+            (f"written to disk for a `record`, blocks of {disk['block_of']}",
+             f"{disk['written_per_stored']} x stored", "3 x" if disk["block_of"] > 1 else "")
+        )  # fmt: skip
+    rows.append((f"start with {start['blocks']:,} blocks", f"{start['seconds']} s", "2 s"))
+    return rows
