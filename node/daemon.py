@@ -31,7 +31,7 @@ from node.rpc.table import METHODS
 
 EXIT_OK = 0
 EXIT_FAILED = 1
-GC_THRESHOLD = 50_000
+GC_THRESHOLD = 20_000
 """New objects between two collections; Python's 700 would look at every transaction several times
 while a block is built."""
 WITH_PARENT = "--with-parent"

@@ -29,6 +29,7 @@ from ledger.types import Address
 from node.config import PORT_MAX, dump_settings
 from node.errors import NodeError
 from node.keys import save_node_key
+from node.peers.identity import load_or_make_certificate
 from node.peers.network import Endpoint
 
 NETWORK_FILE = "network.json"
@@ -245,6 +246,8 @@ def _create_node(member: Member, private_key: bytes) -> None:
     finally:
         store.close()
     save_node_key(member.folder / KEY_FILE, private_key)
+    # Here rather than at the node's first start, which would keep the 10 MB that making it takes.
+    load_or_make_certificate(data)
 
 
 def _read_peers(values: object) -> tuple[Endpoint, ...]:

@@ -53,6 +53,8 @@ FILTERS_SAVE_TICKS = 30
 HEAD_STATE_READS_MAX = 50_000
 """Accounts read before the shared state of the head is made anew: some 400 bytes each."""
 SUMMARY_TICKS = 60
+FLUSH_TRANSACTIONS_MAX = 3_000
+"""What these changed is held in memory, some 10 MB, whatever number of blocks they came in."""
 FILTERS_KEY = "node/filters"
 
 
@@ -113,6 +115,7 @@ class Node:
         )
         self._flushed_height = self.chain.head.number
         self._flushed_at = time.monotonic()
+        self._unflushed_transactions = 0
         self._work_told = False
         self._catching_up = False
         self._head_at_tick = self.chain.head.number
@@ -283,7 +286,11 @@ class Node:
         self.changes.note(block.header)
         full = self.recent.add(block, committed.receipts)
         self.feed.publish_block(full)
-        if block.number - self._flushed_height >= self.config.store_flush_blocks:
+        self._unflushed_transactions += len(block.transactions)
+        if (
+            block.number - self._flushed_height >= self.config.store_flush_blocks
+            or self._unflushed_transactions >= FLUSH_TRANSACTIONS_MAX
+        ):
             self._flush()
         if any(log.address == NETWORK_CONTRACT for one in committed.receipts for log in one.logs):
             self.network.recheck(lambda address: self.check_peer(address, dialed=False) is None)
@@ -303,6 +310,7 @@ class Node:
             self.chain.flush()
             self.changes.save()
             self._flushed_height = self.chain.head.number
+            self._unflushed_transactions = 0
         except StoreError as error:
             self.interpreter.note_flush_failed(error)
 
