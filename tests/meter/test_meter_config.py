@@ -13,7 +13,6 @@ from meter.checks import CHECKS
 from meter.config import load_config
 from meter.errors import ConfigError, KeyFileError
 from meter.keys import load_key, warn_if_readable_by_others
-from meter.service import unit_text
 from meter.settings import METER, SECTIONS, settings_documentation
 from tests.meter.rigs import write_config
 
@@ -191,26 +190,3 @@ def test_a_key_open_to_all_is_said_so(tmp_path: Path, caplog: pytest.LogCaptureF
     file.chmod(0o644)
     warn_if_readable_by_others(file, logging.getLogger("test"))
     assert "chmod 600" in caplog.text
-
-
-# The service.
-
-
-def test_the_unit_runs_as_its_own_user_and_comes_back() -> None:
-    text = unit_text(Path("/etc/wattledger/meter.toml"), Path("/opt/wattledger/bin/wattledger"))
-    for line in (
-        "User=wattledger",
-        "SupplementaryGroups=dialout",
-        "StateDirectory=wattledger-meter",
-        "Restart=on-failure",
-        "After=network-online.target time-sync.target",
-        "ExecStart=/opt/wattledger/bin/wattledger meter run --config /etc/wattledger/meter.toml",
-        "WantedBy=multi-user.target",
-    ):
-        assert line in text.splitlines()
-
-
-@pytest.mark.parametrize("bad", ["meter.toml", "/etc/a b.toml", "/etc/%n.toml", "/a\nUser=root"])
-def test_the_unit_takes_no_path_that_it_would_read_otherwise(bad: str) -> None:
-    with pytest.raises(ValueError):
-        unit_text(Path(bad), Path("/usr/bin/wattledger"))

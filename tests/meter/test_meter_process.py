@@ -352,11 +352,14 @@ def test_kill_9_at_random_neither_loses_nor_doubles_an_hour(tmp_path: Path) -> N
 
     async def story(chain: Chain, node: Node) -> None:
         config = write_config(tmp_path, meter, urls=[node.url])
+        wal = tmp_path / "meter-data" / "m1.sqlite-wal"
         for kill in range(9):
             node.down = kill in (3, 4)  # and cut from its node for a while
             node.swallow_replies = kill % 2
+            before = wal.stat().st_mtime_ns if wal.exists() else 0
             process = await start("-c", RUN, str(config), stderr=subprocess.DEVNULL)
-            await asyncio.sleep(chance.uniform(0.6, 1.8))
+            await until(lambda old=before: wal.exists() and wal.stat().st_mtime_ns != old)
+            await asyncio.sleep(chance.uniform(0, 0.6))
             process.send_signal(signal.SIGKILL)
             await process.wait()
         assert 0 < len(chain.records) < 611  # the kills came in the middle of it

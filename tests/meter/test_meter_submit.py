@@ -13,6 +13,7 @@ from eth_account import Account
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from meter import chain_view
 from meter import submit as submit_module
 from meter.config import SubmitSettings
 from meter.errors import OutboxFull
@@ -22,6 +23,7 @@ from meter.reading import PeriodRecord
 from meter.rpc import Node as Client
 from meter.rpc import Nodes
 from meter.submit import Submitter
+from tests.contracts_py.sources import read_contract
 from tests.meter.fake_chain import CHAIN_ID, CONTRACT, PERIOD_SECONDS, Chain, Node, RpcError
 
 KEY = bytes.fromhex("42" * 32)
@@ -202,6 +204,7 @@ def test_a_kill_while_a_transaction_waits_sends_the_same_bytes(tmp_path: Path) -
         await world.until_settled()
         world.check(RECORDS[:5])
         assert len(set(world.chain.sent)) == 1
+        assert world.counts == {}  # "already known" is no refusal
 
     play(tmp_path, story)
 
@@ -341,6 +344,25 @@ def test_another_period_length_gets_nothing(tmp_path: Path) -> None:
 
 
 # What the chain says.
+
+
+def test_the_contract_has_what_a_meter_calls() -> None:
+    """Names and types as in the artifact of contracts_py/metering.py."""
+    from ledger.contract.artifact import build_artifact
+
+    entries = build_artifact(read_contract("metering"))["abi"]
+    found = {
+        f"{one['name']}({','.join(given['type'] for given in one['inputs'])})": [
+            out["type"] for out in one.get("outputs", [])
+        ]
+        for one in entries
+        if one["type"] in ("function", "error")
+    }
+    assert found[chain_view.RECORD] == found[chain_view.RECORD_MANY] == []
+    assert found["periodSeconds()"] == ["uint32"]
+    assert found[chain_view.READING] == ["uint64", "uint64", "uint8", "bool", "uint32"]
+    assert {"AlreadyRecorded(address,uint32)", "NotEnrolled(address)"} <= set(found)
+    assert "InvalidPeriod(uint256)" in found
 
 
 def test_what_is_recorded_already_is_looked_up_and_not_sent(tmp_path: Path) -> None:
