@@ -3,7 +3,7 @@
 Source: Yellow Paper, section 4.1; which accounts are empty is EIP-161.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ledger.crypto.keccak import EMPTY_HASH
 from ledger.encoding import rlp
@@ -14,8 +14,7 @@ from ledger.types import Hash32
 EMPTY_CODE_HASH: Hash32 = EMPTY_HASH
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(NamedTuple):
     """`nonce` is how many transactions it sent (contracts start at 1), `balance` is in wei."""
 
     nonce: int = 0

@@ -294,4 +294,5 @@ def _encode_word(word: Word) -> bytes:
 
 
 def _decode_word(leaf: bytes) -> Word:
-    return rlp.decode_uint(rlp.decode(leaf))
+    """The integer in a leaf: canonical RLP, since the leaf's hash was checked and we wrote it."""
+    return leaf[0] if len(leaf) == 1 else int.from_bytes(leaf[1:], "big")

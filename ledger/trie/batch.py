@@ -11,13 +11,11 @@ from typing import Protocol, TypeAlias
 
 from ledger.crypto.keccak import keccak256
 from ledger.encoding import rlp
-from ledger.trie.cache import TOP_DEPTH, Generations, NodeCache
+from ledger.trie.cache import TOP_DEPTH, NodeCache
 from ledger.trie.nodes import (
     BRANCH_SIZE,
     EMBEDDED_SIZE_MAX,
     EMPTY,
-    FULL_SIZE,
-    SPANS,
     VALUE,
     Branch,
     Extension,
@@ -25,13 +23,9 @@ from ledger.trie.nodes import (
     Leaf,
     Node,
     Path,
-    child_of,
-    decode_node,
     encode_node,
-    is_branch,
     is_stored,
     value_of,
-    with_children,
 )
 
 Write: TypeAlias = tuple[Path, bytes]
@@ -76,27 +70,56 @@ class Batch:
         new = self._update(old, 0, 0, len(self._writes))
         return root if new is old else self._seal(new, b"", root)
 
-    def _nodes_at(self, depth: int) -> Generations:
-        return self._cache.top if depth < TOP_DEPTH else self._cache.rest
-
     def _update(self, node: Node | None, depth: int, low: int, high: int) -> Node | None:
         """The node at `depth` after writes[low:high], which all pass there; itself if the same."""
-        if type(node) is bytes or type(node) is list:
+        if type(node) is list:
+            if high - low == 1 and depth < len(self._writes[low][0]):
+                return self._update_one(node, depth, low)
             return self._update_branch(node, depth, low, high)
-        if node is None or type(node) is Leaf:
-            return self._update_leaf(node, depth, low, high)
-        assert type(node) is Extension
-        return self._update_extension(node, depth, low, high)
+        if type(node) is Extension:
+            return self._update_extension(node, depth, low, high)
+        assert node is None or type(node) is Leaf
+        return self._update_leaf(node, depth, low, high)
+
+    def _update_one(self, branch: Branch, depth: int, low: int) -> Node | None:
+        """As `_update_branch`, for a single write below: down and up again in one loop.
+
+        Below the top of a large trie nearly every write walks alone.
+        """
+        path = self._writes[low][0]
+        top, rest = self._cache.top.young.get, self._cache.rest.young.get
+        passed: list[tuple[Branch, Fragment]] = []
+        node: Node | None = branch
+        while type(node) is list and depth < len(path):
+            fragment = node[path[depth]]
+            passed.append((node, fragment))
+            depth += 1
+            if fragment == EMPTY:
+                node = None
+            else:
+                node = (top if depth < TOP_DEPTH else rest)(fragment)
+                node = node or self._load(fragment, path, depth)
+        new = self._update(node, depth, low, low + 1)
+        if new is node:
+            return branch
+        while passed:
+            branch, fragment = passed.pop()
+            depth -= 1
+            if new is None:
+                new = self._shrink(branch, path[:depth], {path[depth]: None}, branch[VALUE])
+            else:
+                filled = branch.copy()
+                filled[path[depth]] = self._seal(new, path[: depth + 1], fragment)
+                new = filled
+        return new
 
     def _update_branch(self, branch: Branch, depth: int, low: int, high: int) -> Node | None:
-        writes = self._writes  # locals: this loop runs at every level of every write
+        writes = self._writes
         below = depth + 1
-        known = self._nodes_at(below).young.get
         prefix = writes[low][0][:depth]
-        value = None  # if it changes
+        value = branch[VALUE]
         if len(writes[low][0]) == depth:
             value = rlp.encode_bytes(writes[low][1])
-            value = None if value == child_of(branch, VALUE) else value
             low += 1
         changed: dict[int, Node | None] = {}
         while low < high:
@@ -105,56 +128,52 @@ class Batch:
             end = low + 1
             while end < high and writes[end][0][depth] == nibble:
                 end += 1
-            fragment = branch[SPANS[nibble]] if isinstance(branch, bytes) else branch[nibble]
-            old = None
-            if fragment != EMPTY:
-                old = known(fragment) or self._load(fragment, path, below)
+            fragment = branch[nibble]
+            old = None if fragment == EMPTY else self._load(fragment, path, below)
             new = self._update(old, below, low, end)
             if new is not old:
                 changed[nibble] = new
             low = end
-        if None in changed.values() or value == EMPTY:
+        if None in changed.values() or (value != branch[VALUE] and value == EMPTY):
             return self._shrink(branch, prefix, changed, value)
-        if changed or value is not None:
-            return self._fill(branch, prefix, changed, value)
-        return branch
+        if not changed and value == branch[VALUE]:
+            return branch
+        return self._fill(branch, prefix, changed, value)
 
     def _fill(
-        self, branch: Branch, prefix: Path, changed: dict[int, Node | None], value: Fragment | None
+        self, branch: Branch, prefix: Path, changed: dict[int, Node | None], value: Fragment
     ) -> Branch:
-        """The branch with these children in place, and with this value if it is given one."""
-        fragments = {
-            nibble: self._seal(node, prefix + _NIBBLES[nibble], child_of(branch, nibble))
-            for nibble, node in changed.items()
-        }
-        if value is not None:
-            fragments[VALUE] = value
-        return with_children(branch, fragments)
+        """The branch with these children and this value in place."""
+        filled = branch.copy()
+        filled[VALUE] = value
+        for nibble, node in changed.items():
+            filled[nibble] = self._seal(node, prefix + _NIBBLES[nibble], branch[nibble])
+        return filled
 
     def _shrink(
-        self, branch: Branch, prefix: Path, changed: dict[int, Node | None], value: Fragment | None
+        self, branch: Branch, prefix: Path, changed: dict[int, Node | None], value: Fragment
     ) -> Node | None:
         """The branch after deletions in it, or what replaces it where too little is left."""
-        rest = value_of(child_of(branch, VALUE) if value is None else value)
         alive = [
             nibble
             for nibble in range(VALUE)
-            if changed.get(nibble, child_of(branch, nibble)) not in (None, EMPTY)
+            if changed.get(nibble, branch[nibble]) not in (None, EMPTY)
         ]
-        if len(alive) > 1 or (alive and rest is not None):
+        if len(alive) > 1 or (alive and value != EMPTY):
             return self._fill(branch, prefix, changed, value)
         for nibble, node in changed.items():
             if node is None:
-                self._vanish(prefix + _NIBBLES[nibble], child_of(branch, nibble))
+                self._vanish(prefix + _NIBBLES[nibble], branch[nibble])
         if not alive:
+            rest = value_of(value)
             return None if rest is None else Leaf(b"", rest)
         stretch = _NIBBLES[alive[0]]
         path = prefix + stretch
-        fragment = child_of(branch, alive[0])
+        fragment = branch[alive[0]]
         child = changed.get(alive[0])
         if child is None:
             child = self._load(fragment, path, len(path))
-            if is_branch(child):
+            if type(child) is list:
                 return Extension(stretch, fragment)
         return self._join(stretch, child, path, fragment)
 
@@ -163,7 +182,7 @@ class Batch:
 
         `old` is what stood at `path` before.
         """
-        if is_branch(child):
+        if type(child) is list:
             return Extension(stretch, self._seal(child, path, old))
         self._vanish(path, old)
         if type(child) is Leaf:
@@ -254,8 +273,6 @@ class Batch:
         if node is None or (len(raw) <= EMBEDDED_SIZE_MAX and path):
             self._vanish(path, old)
             return raw or EMPTY
-        if type(node) is list and len(raw) == FULL_SIZE:
-            node = decode_node(raw)  # it may have become one that is kept in one piece
         fragment = b"\xa0" + keccak256(raw)
         self.changes[self._trie_id, path] = raw
         if len(path) < TOP_DEPTH:

@@ -10,7 +10,7 @@ kept, how tries change. Source: Yellow Paper, appendices C and D.
 from binascii import hexlify, unhexlify
 from re import DOTALL
 from re import compile as compile_pattern
-from typing import TypeAlias, TypeGuard
+from typing import TypeAlias
 
 from ledger.encoding import rlp
 from ledger.errors import EncodingError
@@ -21,10 +21,8 @@ Path: TypeAlias = bytes
 Fragment: TypeAlias = bytes
 """A node as its parent holds it: EMPTY, 0xa0 and a hash (33 bytes), or RLP of under 32 bytes."""
 
-Branch: TypeAlias = bytes | list[Fragment]
-"""16 children, then the RLP of the value that ends here; a list, or the node's RLP where that has
-a child's hash at every 33rd byte. A million slots have 5,000 such branches on everybody's way:
-in one piece each takes 0.6 kB and not 1.4, and changing a child is one copy."""
+Branch: TypeAlias = list[Fragment]
+"""16 children, then the RLP of the value that ends here. Shared: copied before it is changed."""
 
 EMPTY: Fragment = b"\x80"
 BRANCH_SIZE = 17
@@ -33,9 +31,6 @@ VALUE = 16
 
 HASH_FRAGMENT_SIZE = 33
 EMBEDDED_SIZE_MAX = 31  # what is shorter than a hash stands in its parent
-
-SPANS = tuple(slice(3 + 33 * nibble, 36 + 33 * nibble) for nibble in range(BRANCH_SIZE))
-"""Where the children stand in a branch kept as bytes, and its empty value."""
 
 _DIGITS = b"0123456789abcdef"
 _DIGIT_OF_NIBBLE = _DIGITS + bytes(240)
@@ -46,8 +41,6 @@ _FLAGS = ((b"\0\0", b"\x01"), (b"\x02\0", b"\x03"))  # by kind (extension, leaf)
 # Sixteen hashes or nothing, and no value: all branches of a secure trie but a few at its bottom.
 # Taken apart by a pattern they cost a third; cold reads are mostly that.
 _PLAIN_BRANCH = compile_pattern(rb"(\x80|\xa0.{32})" * 16 + rb"\x80", DOTALL)
-FULL_SIZE = 3 + 16 * HASH_FRAGMENT_SIZE + 1
-_FULL_PREFIX, _FULL_MARKS = b"\xf9\x02\x11", b"\xa0" * 16 + EMPTY
 _LIST_PREFIXES = tuple(
     rlp.encode_list_payload(bytes(size))[: -size or None] for size in range(16 * 33 + 2)
 )
@@ -101,8 +94,6 @@ def unpack_path(packed: bytes) -> tuple[Path, bool]:
 
 def encode_node(node: Node) -> bytes:
     """The RLP of a node."""
-    if type(node) is bytes:
-        return node
     if type(node) is list:
         payload = b"".join(node)
     elif type(node) is Leaf:
@@ -119,12 +110,6 @@ def encode_node(node: Node) -> bytes:
 
 def decode_node(raw: bytes) -> Node:
     """The node that `raw` is the canonical RLP of. Raises EncodingError on anything else."""
-    if (
-        len(raw) == FULL_SIZE
-        and raw[3::HASH_FRAGMENT_SIZE] == _FULL_MARKS
-        and raw.startswith(_FULL_PREFIX)
-    ):
-        return raw
     start = 2 if raw[:1] == b"\xf8" else 3
     plain = _PLAIN_BRANCH.fullmatch(raw, start)
     if plain is not None and raw[:start] == _LIST_PREFIXES[len(raw) - start]:
@@ -143,28 +128,6 @@ def decode_node(raw: bytes) -> Node:
     if not path or child == EMPTY:
         raise EncodingError("trie: an extension that leads nowhere")
     return Extension(path, child)
-
-
-def is_branch(node: Node) -> TypeGuard[Branch]:
-    return type(node) is bytes or type(node) is list
-
-
-def child_of(branch: Branch, nibble: int) -> Fragment:
-    """A child, or the value for VALUE."""
-    return branch[SPANS[nibble]] if isinstance(branch, bytes) else branch[nibble]
-
-
-def with_children(branch: Branch, changed: dict[int, Fragment]) -> Branch:
-    """A new branch with these children, and the value at VALUE, instead of its own."""
-    if isinstance(branch, bytes) and {*map(len, changed.values())} == {HASH_FRAGMENT_SIZE}:
-        filled = bytearray(branch)
-        for nibble, fragment in changed.items():
-            filled[SPANS[nibble]] = fragment
-        return bytes(filled)
-    children = [branch[span] for span in SPANS] if isinstance(branch, bytes) else branch.copy()
-    for nibble, fragment in changed.items():
-        children[nibble] = fragment
-    return children
 
 
 def value_of(fragment: Fragment) -> bytes | None:

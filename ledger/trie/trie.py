@@ -15,14 +15,12 @@ from ledger.trie.batch import Batch, Changes
 from ledger.trie.cache import TOP_DEPTH, NodeCache
 from ledger.trie.nodes import (
     EMPTY,
-    SPANS,
     VALUE,
     Extension,
     Fragment,
     Leaf,
     Node,
     Path,
-    child_of,
     decode_node,
     encode_node,
     is_stored,
@@ -119,11 +117,10 @@ class Trie:
             )
             if proof is not None and is_stored(fragment):
                 proof.append(encode_node(node))
-            if type(node) is bytes or type(node) is list:
+            if type(node) is list:
                 if depth == len(path):
-                    return value_of(child_of(node, VALUE))
-                nibble = path[depth]
-                fragment = node[SPANS[nibble]] if isinstance(node, bytes) else node[nibble]
+                    return value_of(node[VALUE])
+                fragment = node[path[depth]]
                 depth += 1
             elif type(node) is Leaf:
                 return node.value if node.path == path[depth:] else None
