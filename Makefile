@@ -28,7 +28,7 @@ $(VENV)/.readings: $(VENV)/.runtime
 $(TOOLS)/.installed:
 	mkdir -p $(TOOLS)
 	if command -v npm >/dev/null; then \
-	  npm install --silent --no-audit --no-fund --no-package-lock --prefix $(TOOLS) solc@0.8.37 ethers@6.17.0 \
+	  npm install --silent --no-audit --no-fund --no-package-lock --prefix $(TOOLS) solc@0.8.37 ethers@6.17.0 @ethereumjs/evm@10.1.3 \
 	  && touch $@; \
 	else echo "Node.js is not here: the tests against solc and ethers will be skipped"; fi
 
