@@ -4,7 +4,7 @@
     block_place   first 8 bytes of a block's hash, height
     meta          durable small values: signer record, genesis, flushed height
     node          trie number, path -> node                        newest version only
-    undo          trie number, path, height -> the node before that height
+    undo          trie number, path, kind, height of the last -> entries of one flush (`undo`)
     trie          contract address -> number                       20 bytes less in every key
     transaction_place   first 8 bytes of a hash, height << 16 | index
     receipt, code
@@ -27,6 +27,7 @@ from ledger.crypto.keccak import keccak256
 from ledger.encoding.packed import pack, unpack, unpack_items
 from ledger.errors import DiskFull, StoreError
 from ledger.store.base import SIGNER_KEY, NodeKey, StateBatch
+from ledger.store.undo import Entry, encode_undo, find_in_row, pack_entries, read_node_at
 from ledger.types import Hash32, Height
 
 SCHEMA_VERSION = 1
@@ -50,14 +51,24 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE trie (number INTEGER PRIMARY KEY, address BLOB NOT NULL UNIQUE);
 CREATE TABLE node (trie INTEGER, path BLOB, node BLOB NOT NULL, PRIMARY KEY (trie, path))
     WITHOUT ROWID;
-CREATE TABLE undo (trie INTEGER, path BLOB, height INTEGER, node BLOB,
-    PRIMARY KEY (trie, path, height)) WITHOUT ROWID;
+CREATE TABLE undo (trie INTEGER, path BLOB, kind INTEGER, last INTEGER, entries BLOB NOT NULL);
+CREATE UNIQUE INDEX undo_place ON undo (trie, path, kind, last);
 CREATE TABLE code (hash BLOB PRIMARY KEY, source BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE receipt (height INTEGER PRIMARY KEY, receipts BLOB NOT NULL);
 CREATE TABLE transaction_place (prefix INTEGER, place INTEGER, PRIMARY KEY (prefix, place))
     WITHOUT ROWID;
 """
 
+_NODE = "SELECT node FROM node WHERE trie = ? AND path = ?"
+_FIRST_UNDO = (
+    "SELECT last, entries FROM undo WHERE trie = ? AND path = ? AND kind = ? AND last > ?"
+    " ORDER BY last LIMIT 1"
+)
+_DROP_UNDO = "DELETE FROM undo WHERE last > :low AND last <= :high"
+_UNLESS_FIRST = (  # the first row above a pin is what reads at that pin
+    " AND EXISTS (SELECT 1 FROM undo AS first WHERE first.trie = undo.trie AND first.path ="
+    " undo.path AND first.kind = undo.kind AND first.last > :low AND first.last < undo.last)"
+)
 _FLUSHED_KEY = "flushed"
 _OLDEST_KEY = "oldest_state"
 _REMEDY = (
@@ -179,23 +190,18 @@ class SqliteStore:
         number = self._find_trie(trie)
         if number is None:
             return None
-        return self._value(
-            "SELECT node FROM node WHERE trie = ? AND path = ?", number, pack_path(path)
-        )
+        return self._value(_NODE, number, pack_path(path))
 
     def get_node_at(self, trie: bytes, path: bytes, height: Height) -> bytes | None:
         number = self._find_trie(trie)
         if number is None:
             return None
-        rows = self._rows(
-            "SELECT node FROM undo WHERE trie = ? AND path = ? AND height > ?"
-            " ORDER BY height LIMIT 1",
-            number,
-            pack_path(path),
-            height,
-        )
-        node: bytes | None = rows[0][0] if rows else self.get_node(trie, path)
-        return node
+
+        def find_entry(path: bytes, kind: int, height: Height) -> Entry | None:
+            rows = self._rows(_FIRST_UNDO, number, pack_path(path), kind, height)
+            return find_in_row(rows[0][1], rows[0][0], height) if rows else None
+
+        return read_node_at(path, height, find_entry, lambda path: self.get_node(trie, path))
 
     def get_code(self, code_hash: Hash32) -> bytes | None:
         return self._value("SELECT source FROM code WHERE hash = ?", code_hash)
@@ -220,14 +226,8 @@ class SqliteStore:
         with self._transaction(self._state) as connection:
             low = -1
             for pin, high in zip([None, *kept], [*kept, below_height], strict=True):
-                connection.execute(
-                    "DELETE FROM undo WHERE height > ? AND height <= ?"
-                    if pin is None
-                    else "DELETE FROM undo WHERE height > ? AND height <= ? AND EXISTS (SELECT 1"
-                    " FROM undo AS first WHERE first.trie = undo.trie AND first.path = undo.path"
-                    f" AND first.height > {pin} AND first.height < undo.height)",
-                    (low, high),
-                )
+                statement = _DROP_UNDO if pin is None else _DROP_UNDO + _UNLESS_FIRST
+                connection.execute(statement, {"low": low, "high": high})
                 low = high
             _put_meta(connection, _OLDEST_KEY, pack(max(below_height, self.oldest_state())))
 
@@ -254,24 +254,29 @@ class SqliteStore:
     def _write_nodes(self, connection: sqlite3.Connection, batch: StateBatch) -> None:
         """The newest version of each node, and before each height what it was."""
         newest: dict[NodeKey, bytes | None] = {}
-        undo: list[tuple[int, bytes, Height, bytes | None]] = []
         keys: dict[NodeKey, tuple[int, bytes]] = {}
+        undo: dict[tuple[NodeKey, int], tuple[list[Height], list[bytes | None]]] = {}
         for height, nodes in batch.nodes:
             for key, node in nodes.items():
-                row_key = keys.get(key)
-                if row_key is None:
-                    row_key = keys[key] = self._number_trie(connection, key[0]), pack_path(key[1])
-                    row = connection.execute(
-                        "SELECT node FROM node WHERE trie = ? AND path = ?", row_key
-                    ).fetchone()
-                    before = None if row is None else row[0]
+                if key in newest:
+                    old = newest[key]
                 else:
-                    before = newest[key]
-                if height > 0:
-                    undo.append((*row_key, height, before))
+                    keys[key] = self._number_trie(connection, key[0]), pack_path(key[1])
+                    row = connection.execute(_NODE, keys[key]).fetchone()
+                    old = None if row is None else row[0]
                 newest[key] = node
-        undo.sort(key=lambda row: row[:3])
-        connection.executemany("INSERT INTO undo VALUES (?, ?, ?, ?)", undo)
+                if height > 0 and old != node:
+                    kind, data = encode_undo(old, node)
+                    heights, entries = undo.setdefault((key, kind), ([], []))
+                    heights.append(height)
+                    entries.append(data)
+        connection.executemany(
+            "INSERT INTO undo VALUES (?, ?, ?, ?, ?)",
+            sorted(
+                (*keys[key], kind, heights[-1], pack_entries(heights, entries))
+                for (key, kind), (heights, entries) in undo.items()
+            ),
+        )
         rows = sorted((*keys[key], node) for key, node in newest.items() if node is not None)
         gone = sorted(keys[key] for key, node in newest.items() if node is None)
         connection.executemany("INSERT OR REPLACE INTO node VALUES (?, ?, ?)", rows)

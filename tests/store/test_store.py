@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+import rlp
 from eth_utils import keccak
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +15,9 @@ from ledger.errors import StoreError
 from ledger.store.base import StateBatch, Store
 from ledger.store.memory import MemoryStore
 from ledger.store.sqlite import SqliteStore, pack_path
+from ledger.trie.trie import EMPTY_ROOT, Trie
 
+QUICK_DISK = "/dev/shm" if Path("/dev/shm").is_dir() else None  # hundreds of small stores
 CONTRACT = b"\xc0" * 20
 
 
@@ -38,6 +42,10 @@ def append(store: Store, height: int, transactions: tuple[bytes, ...] = (), leas
 
 def batch_of(heights: dict[int, dict], **others: object) -> StateBatch:
     return StateBatch(max(heights), b"\1" * 32, list(heights.items()), **others)
+
+
+def leaf_of(value: int) -> bytes:
+    return rlp.encode([b"\x20" + b"key" * 10, b"value %d" % value])
 
 
 def test_an_empty_store_has_nothing(store):
@@ -107,7 +115,7 @@ def test_a_flush_brings_state_receipts_and_places(store):
 
     store.flush(
         batch_of(
-            {0: {(b"", b""): b"root"}, 1: {(b"", b""): b"root 1", (CONTRACT, b""): b"slots"}},
+            {0: {(b"", b""): leaf_of(0)}, 1: {(b"", b""): leaf_of(1), (CONTRACT, b""): leaf_of(2)}},
             codes={keccak(b"code"): b"code"},
             receipts={1: b"receipts"},
             transaction_hashes={1: hashes},
@@ -115,9 +123,9 @@ def test_a_flush_brings_state_receipts_and_places(store):
     )
 
     assert store.flushed_height() == 1
-    assert store.get_node(b"", b"") == b"root 1"
-    assert store.get_node(CONTRACT, b"") == b"slots"
-    assert store.get_node_at(b"", b"", 0) == b"root"
+    assert store.get_node(b"", b"") == leaf_of(1)
+    assert store.get_node(CONTRACT, b"") == leaf_of(2)
+    assert store.get_node_at(b"", b"", 0) == leaf_of(0)
     assert store.get_node_at(CONTRACT, b"", 0) is None
     assert store.get_code(keccak(b"code")) == b"code"
     assert store.get_receipts(1) == b"receipts"
@@ -136,67 +144,122 @@ def test_hashes_that_begin_alike_are_told_apart(store):
     assert store.get_height(keccak(b"header 1")[:8] + bytes(24)) is None
 
 
-nibbles = st.lists(st.integers(0, 15), max_size=5).map(bytes)
-keys = st.tuples(st.sampled_from([b"", CONTRACT]), nibbles)
-versions = st.one_of(st.none(), st.binary(min_size=1, max_size=40))
-histories = st.lists(st.dictionaries(keys, versions, max_size=6), min_size=1, max_size=8)
+# Few keys, so that they meet again. Short ones that begin alike make every shape of node:
+# extensions, leaves inside their parents, branches with values; long ones what a chain has.
+trie_keys = st.sampled_from(
+    [b"\x10", b"\x11", b"\x11\x10", b"\x11\x11", b"\x20", b"\x21\x11\x11", b"\x21\x11\x12"]
+    + [keccak(bytes([number])) for number in range(12)]
+)
+trie_values = st.sampled_from([b"", b"", b"s", b"t", b"large" * 9, b"other" * 9, b"longer" * 12])
+writes = st.dictionaries(
+    st.tuples(st.sampled_from([b"", CONTRACT]), trie_keys), trie_values, max_size=6
+)
 
 
-@settings(max_examples=40)
-@given(histories, st.data())
-def test_every_kept_height_reads_as_it_was(tmp_path_factory, blocks, data):
+def run_tries(blocks: list[dict]) -> list[dict]:
+    """For each block of writes the nodes that the tries of accounts and a contract changed."""
+    nodes: dict = {}
+    roots = {b"": EMPTY_ROOT, CONTRACT: EMPTY_ROOT}
+    changes = []
+    for block in blocks:
+        changed = {}
+        for trie_id in roots:
+            trie = Trie(NodesOf(nodes), trie_id, roots[trie_id])
+            for (owner, key), value in block.items():
+                if owner == trie_id:
+                    trie.set(key, value)
+            roots[trie_id], nodes_changed = trie.commit()
+            changed |= nodes_changed
+        nodes |= changed
+        changes.append(changed)
+    return changes
+
+
+class NodesOf:
+    def __init__(self, nodes: dict) -> None:
+        self.nodes = nodes
+
+    def get_node(self, trie: bytes, path: bytes) -> bytes | None:
+        return self.nodes.get((trie, path))
+
+
+@settings(max_examples=150)
+@given(st.lists(writes, min_size=1, max_size=14), st.data())
+def test_every_kept_height_reads_as_it_was(blocks, data):
     """Flushed in any batches, pruned at any point with any pins, by plain copies of the state."""
+    changes = run_tries(blocks)
     states: list[dict] = []
-    for changes in blocks:
-        states.append({**(states[-1] if states else {}), **changes})
-    touched = {key for changes in blocks for key in changes}
+    for changed in changes:
+        states.append({**(states[-1] if states else {}), **changed})
+    touched = {key for changed in changes for key in changed}
 
-    stores = [MemoryStore(), SqliteStore(tmp_path_factory.mktemp("store") / "chain.sqlite")]
-    start = 0
-    while start < len(blocks):
-        end = data.draw(st.integers(start + 1, len(blocks)))
+    with TemporaryDirectory(dir=QUICK_DISK) as folder:
+        stores: list[Store] = [MemoryStore(), SqliteStore(Path(folder) / "chain.sqlite")]
+        start = 0
+        while start < len(blocks):
+            end = data.draw(st.integers(start + 1, len(blocks)))
+            for store in stores:
+                store.flush(batch_of({height: changes[height] for height in range(start, end)}))
+            start = end
+        below = data.draw(st.integers(0, len(blocks) - 1))
+        pins = data.draw(st.lists(st.integers(0, len(blocks) - 1), max_size=2))
         for store in stores:
-            store.flush(batch_of({height: blocks[height] for height in range(start, end)}))
-        start = end
-    below = data.draw(st.integers(0, len(blocks) - 1))
-    pins = data.draw(st.lists(st.integers(0, len(blocks) - 1), max_size=2))
-    for store in stores:
-        store.prune(below, pins)
+            store.prune(below, pins)
 
-    for store in stores:
-        assert store.oldest_state() == below
-        for height, state in enumerate(states):
-            if height >= below or height in pins:
-                for key in touched:
-                    assert store.get_node_at(*key, height) == state.get(key)
-        for key in touched:
-            assert store.get_node(*key) == states[-1].get(key)
-        store.close()
+        for store in stores:
+            assert store.oldest_state() == below
+            for height, state in enumerate(states):
+                if height >= below or height in pins:
+                    for key in touched:
+                        assert store.get_node_at(*key, height) == state.get(key)
+            for key in touched:
+                assert store.get_node(*key) == states[-1].get(key)
+            store.close()
+
+
+def test_history_of_a_large_trie_reads_as_it_was(store):
+    """Five levels of branches, of which each block changes a few slots."""
+    blocks = [{(b"", keccak(b"%d" % n)): b"%d" % n * 5 for n in range(3_000)}]
+    for height in range(1, 30):
+        blocks.append(
+            {
+                (b"", keccak(b"%d" % (n * 37 % 3_100))): b"" if n % 5 == 0 else b"x%d" % n * 4
+                for n in range(height, height + 12)
+            }
+        )
+    changes = run_tries(blocks)
+    for start in range(0, 30, 7):
+        end = min(start + 7, 30)
+        store.flush(batch_of({height: changes[height] for height in range(start, end)}))
+
+    state: dict = {}
+    touched = {key for changed in changes[1:] for key in changed}
+    for height, changed in enumerate(changes):
+        state |= changed
+        if height % 4 == 0:
+            for key in touched:
+                assert store.get_node_at(*key, height) == state.get(key)
 
 
 def test_pruning_again_with_fewer_pins_forgets_more(store):
     for height in range(6):
-        store.flush(batch_of({height: {(b"", b"\1"): b"%d" % height}}))
+        store.flush(batch_of({height: {(b"", b"\1"): leaf_of(height)}}))
     store.prune(4, [1])
-    assert store.get_node_at(b"", b"\1", 1) == b"1"
+    assert store.get_node_at(b"", b"\1", 1) == leaf_of(1)
 
     store.prune(2)
     assert store.oldest_state() == 4
-    assert store.get_node_at(b"", b"\1", 4) == b"4"
+    assert store.get_node_at(b"", b"\1", 4) == leaf_of(4)
+
+
+nibbles = st.lists(st.integers(0, 15), max_size=5).map(bytes)
 
 
 @given(st.lists(nibbles, min_size=2, max_size=20))
 def test_packed_paths_are_distinct_and_subtrees_lie_together(paths):
-    packed = {path: pack_path(path) for path in paths}
-    assert len(set(packed.values())) == len(set(paths))
+    assert len({pack_path(path) for path in paths}) == len(set(paths))
     for path in paths:
-        deeper = [
-            packed[path + bytes([nibble])]
-            if path + bytes([nibble]) in packed
-            else pack_path(path + bytes([nibble]))
-            for nibble in range(16)
-        ]
-        inside = range(len(deeper))
-        outside = [packed[other] for other in paths if other[: len(path)] != path]
-        low, high = min([*deeper, packed[path]]), max([*deeper, packed[path]])
-        assert inside and not any(low < other < high for other in outside)
+        subtree = [pack_path(path + bytes([nibble])) for nibble in range(16)] + [pack_path(path)]
+        for other in paths:
+            if other[: len(path)] != path:
+                assert not min(subtree) < pack_path(other) < max(subtree)
