@@ -92,6 +92,16 @@ def get_transaction_by_block(context: Context, block_hash: Hash32, index: int) -
     return _format_indexed(find_block(context, block_hash), index)
 
 
+@METHODS.method("eth_getRawTransactionByBlockNumberAndIndex", BLOCK, INDEX)
+def get_raw_by_number(context: Context, tag: BlockTag, index: int) -> str | None:
+    return _raw_indexed(find_full(context, tag), index)
+
+
+@METHODS.method("eth_getRawTransactionByBlockHashAndIndex", HASH, INDEX)
+def get_raw_by_block(context: Context, block_hash: Hash32, index: int) -> str | None:
+    return _raw_indexed(find_block(context, block_hash), index)
+
+
 @METHODS.method("eth_getTransactionReceipt", HASH)
 def get_receipt(context: Context, transaction_hash: Hash32) -> Json | None:
     found = context.node.recent.find(transaction_hash)
@@ -108,6 +118,12 @@ def get_block_receipts(context: Context, tag: BlockTag) -> list[Json] | None:
 
 def _format(full: Full | None, full_transactions: bool) -> Json | None:
     return None if full is None else format_block(full, with_transactions=full_transactions)
+
+
+def _raw_indexed(full: Full | None, index: int) -> str | None:
+    if full is None or index >= len(full.block.transactions):
+        return None
+    return "0x" + full.block.transactions[index].raw.hex()
 
 
 def _format_indexed(full: Full | None, index: int) -> Json | None:

@@ -173,6 +173,11 @@ def test_a_transaction_from_raw_bytes_to_receipt(one_node: Any, client: Client) 
             assert indexed == found
             assert client.call(f"eth_getTransactionByBlock{method}AndIndex", where, "0x1") is None
             assert client.call(f"eth_getBlockTransactionCountBy{method}", where) == "0x1"
+            indexed = client.call(f"eth_getRawTransactionByBlock{method}AndIndex", where, "0x0")
+            assert indexed == raw
+            assert (
+                client.call(f"eth_getRawTransactionByBlock{method}AndIndex", where, "0x1") is None
+            )
             assert client.call(f"eth_getUncleCountByBlock{method}", where) == "0x0"
 
 
