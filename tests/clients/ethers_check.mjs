@@ -21,7 +21,9 @@ const contract = await factory.deploy("Ethers co-op", "Deployed by ethers");
 await contract.waitForDeployment();
 seen.providerName = await contract.providerName();
 
-const added = await (await contract.addUser(user.address)).wait();
+// A base fee of 0 makes ethers choose type 0 by itself; type 2 is asked for.
+const free = { type: 2, maxFeePerGas: 0n, maxPriorityFeePerGas: 0n };
+const added = await (await contract.addUser(user.address, free)).wait();
 seen.addedStatus = added.status;
 seen.addedType = added.type;
 seen.event = contract.interface.parseLog(added.logs[0]).name;

@@ -169,9 +169,11 @@ def test_state_proofs_hold_with_ethereums_own_trie(w3: Web3, provider: Contract)
     receipt = send(w3, account(0), provider.functions.setDebt(123, 456, account(4).address))
     block = w3.eth.get_block(receipt["blockNumber"])
     user = bytes.fromhex(account(4).address[2:])
+    # An account's struct begins at keccak(user . slot of the mapping): usage, then bill.
     slots = [
-        int.from_bytes(keccak(user.rjust(32, b"\0") + base.to_bytes(32, "big")), "big")
-        for base in range(12)
+        int.from_bytes(keccak(user.rjust(32, b"\0") + base.to_bytes(32, "big")), "big") + member
+        for base in range(6)
+        for member in range(2)
     ]
     proof = w3.eth.get_proof(provider.address, slots, block["number"])
     nodes = [rlp.decode(bytes(one)) for one in proof["accountProof"]]
