@@ -138,6 +138,7 @@ class Sync:
         blocks = await self._ask(peer, first)
         if not blocks:
             self._slow_until[peer.address] = time.monotonic() + SLOW_S
+            peer.head_height = first - 1  # until its next status: what it claims it did not show
             await asyncio.sleep(RETRY_S)
             return self.is_behind
         for raw_block, raw_certificate in blocks:
