@@ -110,9 +110,12 @@ class Decision:
                 self._keep_block(prepared)
         return self.votes.add(author, message)
 
-    def take_certified(self, block: Block, certificate: Certificate) -> None:
-        """A certified block is imported in any state."""
-        self._commit(block, certificate)
+    def commit(self, block: Block, certificate: Certificate) -> None:
+        """Import, in any state; until that is done every timer and vote here is stale."""
+        self.committing = block.hash
+        self.deadline_ms = None
+        lease = self._signer.raise_to(self.place.height + 1)
+        self.world.effects.append(ev.CommitBlock(block, certificate, lease))
 
     def note_built(self, round_: int, block: Block) -> None:
         if round_ == self.round and self._building:
@@ -129,11 +132,9 @@ class Decision:
         own = self.votes.of(Kind.ROUND_CHANGE, self.round).get(self._signer.address)
         if own is not None and self.deadline_ms is None:
             self.world.effects.append(ev.Send(own.encode()))
-        self._verdicts = {
-            block_hash: verdict
-            for block_hash, verdict in self._verdicts.items()
-            if verdict is not ev.Verdict.NOT_YET
-        }
+        early = [key for key, found in self._verdicts.items() if found is ev.Verdict.NOT_YET]
+        for block_hash in early:
+            del self._verdicts[block_hash]
         self._fetching = False
 
     def resume(self) -> None:
@@ -241,22 +242,14 @@ class Decision:
         round_, digest = found
         block = self._find_block(digest)
         if block is None:
-            if not self._fetching:
-                self._fetching = True
-                fetch = ev.FetchBlock(self.place.height, digest, self.last_peer)
-                self.world.effects.append(fetch)
+            fetch = ev.FetchBlock(self.place.height, digest, self.last_peer)
+            self.world.effects += [] if self._fetching else [fetch]
+            self._fetching = True
             return False
         seals = self.votes.votes_for(Kind.COMMIT, round_, digest).values()
         signatures = tuple(vote.signature for vote in seals)
-        self._commit(block, Certificate(self.place.height, round_, digest, signatures))
+        self.commit(block, Certificate(self.place.height, round_, digest, signatures))
         return True
-
-    def _commit(self, block: Block, certificate: Certificate) -> None:
-        """Import; until that is done every timer and vote of this height is stale."""
-        self.committing = block.hash
-        self.deadline_ms = None
-        lease = self._signer.raise_to(self.place.height + 1)
-        self.world.effects.append(ev.CommitBlock(block, certificate, lease))
 
     def _time_out(self) -> bool:
         """5: the round's time is up."""

@@ -107,7 +107,7 @@ class Qbft:
         return Status(decision.place.height, decision.round, is_open, heard)
 
     def explain(self, now_ms: int) -> Explanation:
-        """The pieces of the stall explainer; times from now on."""
+        """The pieces of the stall explainer; the next try is so many ms from now."""
         decision, place, round_ = self._decision, self._decision.place, self._decision.round
         own = {self.address: round_} if decision.is_voter() else {}
         latest = decision.votes.latest | own
@@ -166,6 +166,7 @@ class Qbft:
     def _note_imported(self, event: ev.BlockImported) -> None:
         world = self._world
         if event.height == self._decision.place.height:
+            assert event.block_hash == self._decision.committing
             world.work_waiting = event.work_waiting
             world.quiet_since_ms = world.now_ms
             world.propose_from_ms = world.now_ms + self._settings.block_period_ms
@@ -275,15 +276,14 @@ class Qbft:
         own = self._signer.seal(commit)
         if own.signature in event.certificate.signatures:
             self._world.persist(self._signer.distrust(own))
-        decision.take_certified(block, event.certificate)
+        decision.commit(block, event.certificate)
 
     # Helpers.
 
     def _regain(self) -> None:
         """A missing signer record is made anew once it is known from where on that is safe."""
         place = self._decision.place
-        record = self._signer.regain(place.validators, place.height, self._decision.round)
-        self._world.persist(record)
+        self._world.persist(self._signer.regain(place.validators, place.height))
 
     def _ask_to_wake(self, at_ms: int | None) -> None:
         if at_ms is not None and at_ms != self._wake_at_ms:

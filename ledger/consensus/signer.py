@@ -210,7 +210,7 @@ class Signer:
         if self.record is None and member != self.address:
             self._reports[member] = min(head_height, self._reports.get(member, head_height))
 
-    def regain(self, validators: Collection[Address], height: Height, round_: int) -> bytes | None:
+    def regain(self, validators: Collection[Address], height: Height) -> bytes | None:
         """Without a record: one that signs only after S + 2 is final, once S is known.
 
         S is the highest certified head among the reports of a quorum of *other* members. What we
@@ -221,6 +221,6 @@ class Signer:
         heads = [h for who, h in self._reports.items() if who in validators and h < height]
         if self.record is not None or len(heads) < quorum(len(validators)):
             return None
-        self.record = SignerRecord(max((max(heads) + 3, 0), (height, round_)))
+        self.record = SignerRecord((max(max(heads) + 2, height) + 1, 0))
         self.signed, self.mute, self.found = {}, False, False
         return self.record.encode()

@@ -108,15 +108,27 @@ class Byzantine(Node):
                     self._tell(Message(self._sign(kind, height, round_, other)), rest)
 
     def _make_rival(self, said: Message) -> Message:
-        """Another block for the same round, with the same justification or none of its PREPAREs."""
+        """Another block for the same round: with a true justification that does not fit it, with
+        only what hides a lock, or with our own claim that just this block was prepared before."""
         random = self.world.random
         timestamp = max(0, self.world.now_ms // 1_000)
-        height = said.vote.height
+        height, round_ = said.vote.height, said.vote.round
         block = make_block(self.head_hash, height, self.address, timestamp, random)
         self.world.contents[block.hash] = frozenset()
-        vote = self._sign(Kind.PROPOSAL, height, said.vote.round, block.hash)
-        changes = tuple(v for v in said.round_changes if v.prepared_round is None)
-        return Message(vote, encode_block(block), changes)
+        vote = self._sign(Kind.PROPOSAL, height, round_, block.hash)
+        changes, prepares = said.round_changes, said.prepares
+        lie = random.randrange(4)
+        if lie == 0:
+            changes = tuple(change for change in changes if change.prepared_round is None)
+        elif lie == 1 and round_ > 0:
+            others = [v for v in changes if self.world.authors.author_of(v) != self.address]
+            claim = self._sign(Kind.ROUND_CHANGE, height, round_, block.hash, round_ - 1)
+            changes = (*others, claim)
+            own = self._sign(Kind.PREPARE, height, round_ - 1, block.hash)
+            prepares = (own, *prepares[1:]) if random.randrange(2) else (own,) * 3
+        elif lie == 2:
+            prepares = ()
+        return Message(vote, encode_block(block), changes, prepares)
 
     # Out of turn.
 

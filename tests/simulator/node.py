@@ -251,7 +251,7 @@ class Node:
     def serve(self, asker: int, height: int) -> None:
         """Give certified blocks from a height on."""
         given = self.disk.blocks[height - 1 : height - 1 + SYNC_BLOCKS]
-        if given:
+        if given and not self.world.is_spited(self.index, asker, ("blocks", self.world.now_ms)):
             self.world.transmit(self.index, asker, lambda node: node.take_blocks(list(given)))
 
     def take_blocks(self, blocks: list[tuple[Block, Certificate]]) -> None:
@@ -277,7 +277,9 @@ class Node:
                 self._transmit(peer, message)
 
     def _transmit(self, peer: int, message: bytes) -> None:
-        sender = self.address
+        sender, vote = self.address, decode_message(message).vote
+        if self.world.is_spited(self.index, peer, vote[:3]):
+            return
         self.world.transmit(self.index, peer, lambda node: node.step(ev.Received(sender, message)))
 
     def send_status(self, only: int | None = None) -> None:
@@ -289,12 +291,12 @@ class Node:
             self.world.transmit(self.index, peer, lambda node: node.take_status(self.index, data))
 
     def take_status(self, sender: int, data: bytes) -> None:
-        """Learn what a peer holds; one in an open round is told the same of us."""
+        """Learn what a peer holds; one that is behind, or in an open round, is told the same of us."""
         status = decode_status(data)
         address = self.world.nodes[sender].address
         self.step(ev.PeerStatus(address, status, address))
         engine = self.engine
-        if status.open and engine is not None and engine.failure is None:
-            ahead = status.height <= self.head_height
-            if ahead or not engine.status().open:
+        if engine is not None and engine.failure is None:
+            behind = status.height <= self.head_height
+            if behind or (status.open and not engine.status().open):
                 self.send_status(sender)

@@ -17,7 +17,8 @@ from tests.simulator.world import Weather, World
 FAULTS_MS = 20_000
 LIVE_TIMEOUTS = 4  # L: a new head within so many of the largest live round timeouts
 
-KINDS = ("mixed", "stops", "byzantine")
+PAUSE_MS_MAX = {"mixed": 900, "stops": 150, "spite": 2_000, "byzantine": 2_500}
+"""Kinds of schedules, and how far apart their disturbances are."""
 
 
 def make_world(seed: int, n: int | None = None, kind: str = "mixed") -> World:
@@ -28,7 +29,8 @@ def make_world(seed: int, n: int | None = None, kind: str = "mixed") -> World:
         duplicates=random.choice((0, 10)),
         delay_ms_max=random.choice((5, 20, 200)),
         disk_ms_max=random.choice((0, 10, 50)),
-        ring=random.randrange(6) == 0,
+        ring=kind != "spite" and random.randrange(6) == 0,
+        spite={"spite": random.choice((20, 50)), "byzantine": random.choice((0, 20))}.get(kind, 0),
     )
     byzantine = None
     if kind == "byzantine":
@@ -40,7 +42,7 @@ def make_world(seed: int, n: int | None = None, kind: str = "mixed") -> World:
         n,
         weather=weather,
         block_period_ms=random.choice((0, 200)),
-        rotate=n > 3 and random.randrange(4) == 0,
+        rotate=kind != "byzantine" and n > 3 and random.randrange(4) == 0,
         byzantine=byzantine,
     )
     for node in world.honest:
@@ -53,7 +55,9 @@ def run(world: World, kind: str = "mixed") -> None:
     random = Random(f"faults {kind} {world.seed}")
     for node in world.nodes:
         world.at(random.randint(0, 300), node.start)
-    pause_ms_max = {"mixed": 900, "stops": 150, "byzantine": 2_500}[kind]
+    if kind == "spite":
+        world.add_work()
+    pause_ms_max = PAUSE_MS_MAX[kind]
     moment_ms = random.randint(1, pause_ms_max)
     while moment_ms < FAULTS_MS:
         world.at(moment_ms, lambda: disturb(world, random, kind))
@@ -104,7 +108,7 @@ def heal(world: World) -> None:
     """Everything up, connected and in calm weather: a new head on every node within the bound."""
     world.tell("the world heals")
     world.cuts.clear()
-    world.weather.loss = 0
+    world.weather.loss = world.weather.spite = 0
     for node in world.honest:
         node.crash_in = node.fail_disk_in = None
         node.clock_skew_s = 0
@@ -154,7 +158,7 @@ def check_seed(
 def main() -> None:
     parser = argparse.ArgumentParser(description="replay one seed of the consensus simulator")
     parser.add_argument("--seed", type=int, required=True)
-    parser.add_argument("--kind", choices=KINDS, default="mixed")
+    parser.add_argument("--kind", choices=PAUSE_MS_MAX, default="mixed")
     parser.add_argument("--n", type=int)
     options = parser.parse_args()
     world = check_seed(options.seed, options.kind, options.n)

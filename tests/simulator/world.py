@@ -26,6 +26,9 @@ class Weather:
     disk_ms_max: int = 10
     ring: bool = False
     """Only neighbours are connected, so that votes must be relayed."""
+    spite: int = 0
+    """Of the words a node says in a round, how many never reach some of the others: the schedules
+    in which few see a quorum and the rest must go on from what was prepared."""
 
 
 class World:
@@ -113,6 +116,15 @@ class World:
     def _arrive(self, source: int, target: int, deliver: Callable[["Node"], None]) -> None:
         if (source, target) not in self.cuts and self.nodes[target].engine is not None:
             deliver(self.nodes[target])
+
+    def is_spited(self, source: int, target: int, topic: object) -> bool:
+        """Whether all that `source` says on a topic is kept from `target`; the same each time."""
+        spite = self.weather.spite
+        if spite == 0:
+            return False
+        random = Random(f"{self.seed} {source} {topic}")
+        hit = random.randrange(100) < spite
+        return hit and bool(random.getrandbits(len(self.nodes)) >> target & 1)
 
     # Work.
 
