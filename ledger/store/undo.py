@@ -2,7 +2,7 @@
 
 An entry holds a node whole or, where only what it refers to changed, a delta:
 
-    01 . items    the first item is the same (the path of a leaf or extension): the old others
+    01 . item     a leaf or extension that keeps its path: the old value or child
     02 . hash     a branch of hashes: its old hash; what its children were is in their own entries
 
 A branch's children of old are found again from the children, because nodes are keyed by their
@@ -23,7 +23,7 @@ from ledger.types import Height
 WHOLE, DELTA = 0, 1
 """Kinds of entries. The first of each above a height is what is needed to read at that height."""
 
-_OTHER_ITEMS = b"\x01"
+_SECOND_ITEM = b"\x01"
 _BRANCH = b"\x02"
 
 # Sixteen children that are absent or hashes, and no value. The alternatives differ in their first
@@ -56,8 +56,8 @@ def encode_undo(old: bytes | None, new: bytes | None) -> tuple[int, bytes | None
     if _is_branch(old):
         return (DELTA, _BRANCH + keccak256(old)) if _is_branch(new) else (WHOLE, old)
     split, other = _find_second_item(old), _find_second_item(new)
-    if old[_payload_start(old) : split] == new[_payload_start(new) : other]:
-        return DELTA, _OTHER_ITEMS + old[split:]
+    if split and other and old[_payload_start(old) : split] == new[_payload_start(new) : other]:
+        return DELTA, _SECOND_ITEM + old[split:]
     return WHOLE, old
 
 
@@ -82,7 +82,7 @@ def read_node_at(
     if delta is None or (whole is not None and whole.height < delta.height):
         return base
     assert base is not None and delta.data is not None  # a delta leads from a node to a node
-    if delta.data[:1] == _OTHER_ITEMS:
+    if delta.data[:1] == _SECOND_ITEM:
         first_item = base[_payload_start(base) : _find_second_item(base)]
         return encode_list_payload(first_item + delta.data[1:])
     children = _find_children(base, _payload_start(base))
@@ -116,9 +116,19 @@ def _is_branch(node: bytes) -> bool:
 
 
 def _find_second_item(node: bytes) -> int:
-    """Where the first item ends; it is shorter than 56 bytes in every kind of node."""
-    start = _payload_start(node)
-    prefix = node[start]
-    if prefix >= 0xC0:  # a child inside its branch
-        return start + prefix - 0xBF
-    return start + (1 if prefix < 0x80 else prefix - 0x7F)
+    """Where the second item of a leaf or an extension begins; 0 for a branch."""
+    split = _payload_start(node)
+    prefix = node[split]
+    split += 1 if prefix < 0x80 else prefix - 0x7F  # a path has at most 33 bytes
+    size = len(node)
+    if prefix >= 0xC0 or split >= size:
+        return 0
+    prefix = node[split]
+    if prefix < 0xB8:
+        end = split + (1 if prefix < 0x80 else prefix - 0x7F)
+    elif prefix < 0xC0:
+        start = split + prefix - 0xB6
+        end = start + int.from_bytes(node[split + 1 : start], "big")
+    else:
+        end = split + prefix - 0xBF  # a child inside its extension
+    return split if end == size else 0

@@ -183,7 +183,7 @@ class NodesOf:
         return self.nodes.get((trie, path))
 
 
-@settings(max_examples=150)
+@settings(max_examples=250)
 @given(st.lists(writes, min_size=1, max_size=14), st.data())
 def test_every_kept_height_reads_as_it_was(blocks, data):
     """Flushed in any batches, pruned at any point with any pins, by plain copies of the state."""
