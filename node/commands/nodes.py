@@ -48,9 +48,18 @@ def status(rpc: str, as_json: bool) -> None:
     table = make_table("what", "value")
     for key, value in answer.items():
         if key != "explanation":
-            table.add_row(key, value if isinstance(value, str) else str(value))
+            table.add_row(key, describe(value))
     console.print(table)
     console.print(answer.get("explanation", ""))
+
+
+def describe(value: object) -> str:
+    """A value of the status as a person reads it: a list one entry a line."""
+    if isinstance(value, list):
+        return "\n".join(map(str, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "-" if value is None else str(value)
 
 
 @node.command()

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from ledger.crypto.address import to_checksum
+from ledger.encoding.hexadecimal import decode_data
 from ledger.errors import ProofError
 from node.billing.bill import Bill, compute_bill
 from node.billing.month import parse_month, read_month
@@ -34,10 +35,18 @@ def verify() -> None:
 @click.option("--contract", type=ADDRESS, required=True, help="The grid's Metering contract.")
 @click.option("--account", type=ADDRESS, required=True, help="Whose bill.")
 @click.option("--month", required=True, metavar="YYYY-MM", help="Which month.")
+@click.option("--code-hash", metavar="HASH",
+              help="Accept a contract with this hash too: an older metering.py, say.")  # fmt: skip
 @rpc_option
 @json_option
 def verify_bill(
-    network: Path, contract: bytes, account: bytes, month: str, rpc: str, as_json: bool
+    network: Path,
+    contract: bytes,
+    account: bytes,
+    month: str,
+    code_hash: str | None,
+    rpc: str,
+    as_json: bool,
 ) -> None:
     """Prove a month's bill from certified headers and Merkle proofs, and price it again.
 
@@ -48,7 +57,8 @@ def verify_bill(
     """
     client = Client(rpc)
     followed = follow_chain(client, load_network_file(network).genesis)
-    proved, words, standard = prove_bill(client, followed, contract, account, month)
+    accepted = decode_data(code_hash, 32) if code_hash else None
+    proved, words, standard = prove_bill(client, followed, contract, account, month, accepted)
     if as_json:
         print_json(
             {
@@ -73,19 +83,26 @@ def verify_bill(
 
 
 def prove_bill(
-    client: Client, followed: FollowedChain, contract: bytes, account: bytes, month: str
+    client: Client,
+    followed: FollowedChain,
+    contract: bytes,
+    account: bytes,
+    month: str,
+    accepted: bytes | None = None,
 ) -> tuple[Bill, ProvenWords, bool]:
     """The bill from proved words, and whether the contract is the standard one of this version.
 
-    Raises ProofError for a false proof, BillMismatch where the contract's total is not its
+    `accepted` is the hash of a source that is taken as well as the standard one. Raises ProofError
+    for a false proof, BillMismatch where the contract's total is not its
     readings'.
     """
     state, source = prove_contract(client, followed, contract)
     standard = source == resources.files("contracts_py").joinpath("metering.py").read_bytes()
-    if not standard:
+    if not standard and state.code_hash != accepted:
         raise NodeError(
             f"proved: {to_checksum(contract)} holds another contract than the metering.py of this "
-            "version; its readings cannot be priced by the rules known here"
+            "version. Where you know its source and trust it to keep the same rules, say so with "
+            f"--code-hash 0x{state.code_hash.hex()}"
         )
     words = ProvenWords(client, contract, followed.header, state)
     try:
@@ -106,7 +123,8 @@ def explain_proof(
         f"block {header.number} (0x{header.hash.hex()[:16]}...), made at "
         f"{format_time(header.timestamp)} UTC, {followed.age_s} s ago;",
         f"  they follow from the network file over {len(followed.changes)} changes of validators;",
-        f"  in that block {to_checksum(contract)} holds the metering contract of this version;",
+        f"  in that block {to_checksum(contract)} holds "
+        + ("the metering contract of this version;" if standard else "the contract you accepted;"),
         f"  {words.proofs_checked:,} storage proofs give the readings, corrections and tariffs, "
         "and that no other reading of this month is there;",
         f"  priced again here they come to {format_money(bill.amount)}, which is what the contract "
