@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import pytest
 
 from ledger.crypto.address import address_of
 from ledger.crypto.keystore import encrypt_key
+from meter import quality
 from meter.checks import CHECKS
 from meter.config import load_config
 from meter.errors import ConfigError, KeyFileError
+from meter.faults import KINDS
 from meter.keys import load_key, warn_if_readable_by_others
 from meter.settings import METER, SECTIONS, settings_documentation
 from tests.meter.rigs import write_config
@@ -190,3 +193,26 @@ def test_a_key_open_to_all_is_said_so(tmp_path: Path, caplog: pytest.LogCaptureF
     file.chmod(0o644)
     warn_if_readable_by_others(file, logging.getLogger("test"))
     assert "chmod 600" in caplog.text
+
+
+# The documentation.
+
+
+def test_the_documentation_has_every_setting_fault_and_quality_bit() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "meter.md").read_text()
+    assert settings_documentation() in text
+    for kind, meaning in KINDS.items():
+        assert f"| `{kind}` | {meaning} |" in text
+    assert quality.__doc__ is not None
+    for line in quality.__doc__.splitlines():
+        assert not line.startswith("|") or line in text
+
+
+def test_every_fault_that_is_counted_is_documented() -> None:
+    """`Faults.count` of an unknown kind would be a KeyError in the middle of the night."""
+    folder = Path(__file__).parents[2] / "meter"
+    used = set()
+    for file in folder.glob("*.py"):
+        used |= set(re.findall(r'(?:note|count|_Refused)\(\s*"(\w+)"', file.read_text()))
+    assert len(used) > 15
+    assert used <= set(KINDS)

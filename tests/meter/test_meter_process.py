@@ -1,6 +1,7 @@
 """The meter as a process: a real pseudo-terminal, kill -9 at random, and what strace sees."""
 
 import asyncio
+import contextlib
 import csv
 import gzip
 import json
@@ -271,6 +272,47 @@ def test_the_french_house_through_a_real_pseudo_terminal(
     qualities = [values[2] for _, values in sorted(chain.records.items())]
     assert qualities == [16, 16] + [1] * 9
     assert chain.reverted == 0
+
+
+def test_two_meters_share_a_port_that_is_a_socket(tmp_path: Path) -> None:
+    """Any URL of pyserial is a port, and each channel is a meter with a key of its own."""
+
+    async def story(chain: Chain, node: Node) -> None:
+        async def board(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while len(chain.records) < 4:  # pyserial drops what came before it was open
+                writer.write(b"11 500.0 -200.0 0.0 0.0 0.0 0.0 231.0\r\n")
+                await asyncio.sleep(0.05)
+            with contextlib.suppress(ConnectionError):
+                await reader.read()
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+            gone.set()
+
+        gone = asyncio.Event()
+        server = await asyncio.start_server(board, "127.0.0.1", 0)
+        host, port = server.sockets[0].getsockname()
+        meter = {"source": "serial", "port": f"socket://{host}:{port}", "board": "RPICT3V1"}
+        top = f"[clock]\nstart = {START}\ntick_s = 3600\n"
+        config = write_config(
+            *(tmp_path, {**meter, "channel": 1}, {**meter, "channel": 2}),
+            urls=[node.url],
+            top=top,
+            simulated=True,
+        )
+        stop = asyncio.Event()
+        running = asyncio.create_task(daemon.run(config, stop))
+        await until(lambda: len(chain.records) >= 4)
+        stop.set()
+        await running
+        await gone.wait()
+        server.close()
+        await server.wait_closed()
+
+    chain = with_node(story)
+    first, second = (Account.from_key(n.to_bytes(32)).address.lower() for n in (1, 2))
+    assert {value for (key, _), value in chain.records.items() if key == first} == {(500, 0, 1)}
+    assert {value for (key, _), value in chain.records.items() if key == second} == {(0, 200, 1)}
 
 
 def test_a_reader_that_goes_away_finds_the_board_waiting(tmp_path: Path) -> None:
