@@ -60,7 +60,7 @@ class Batch:
         self._writes = writes
         self.changes: Changes = {}
         self.superseded: list[Fragment] = []
-        """The nodes that were stored less than TOP_DEPTH nibbles from the root before."""
+        """What stood at these paths before."""
 
     def apply(self, root: Fragment) -> Fragment:
         """The root after the writes: EMPTY, or 0xa0 and a hash."""
@@ -275,11 +275,8 @@ class Batch:
             return raw or EMPTY
         fragment = b"\xa0" + keccak256(raw)
         self.changes[self._trie_id, path] = raw
-        if len(path) < TOP_DEPTH:
-            self.superseded.append(old)
-            self._cache.top.put(fragment, node)
-        else:
-            self._cache.rest.put(fragment, node)
+        self.superseded.append(old)
+        (self._cache.top if len(path) < TOP_DEPTH else self._cache.rest).put(fragment, node)
         return fragment
 
     def _vanish(self, path: Path, old: Fragment) -> None:

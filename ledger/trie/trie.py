@@ -68,7 +68,7 @@ class Trie:
         self.root = root
         """The root as of the last commit."""
         self.superseded: list[Fragment] = []
-        """What commits replaced near the top: of no use once the new root is the head's."""
+        """What commits replaced: of no use to the cache once the new root is the head's."""
 
     def get(self, key: bytes) -> bytes | None:
         """The value at a key, pending writes included; None where there is none."""

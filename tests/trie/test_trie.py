@@ -207,3 +207,18 @@ def test_the_top_stays_in_memory_and_the_cache_is_bounded() -> None:
 
     assert store.reads <= 2_000  # one branch at most below the top, and the leaf
     assert len(cache.rest.young) + len(cache.rest.old) <= 200
+
+
+def test_the_cache_holds_nothing_of_the_past() -> None:
+    cache, store, root = NodeCache(), NodesInMemory(), EMPTY_ROOT
+    for height in range(50):
+        trie = Trie(store, b"", root, cache)
+        for number in range(300):
+            trie.set(keccak(number.to_bytes(2, "big")), bytes([height + 1]) * 40)
+        root, changes = trie.commit()
+        store.apply(changes)
+        cache.drop(trie.superseded)
+
+    assert len(cache.top.young) + len(cache.rest.young) == len(store.nodes)
+    assert not cache.top.old
+    assert not cache.rest.old
