@@ -387,7 +387,7 @@ def test_kill_9_at_random_neither_loses_nor_doubles_an_hour(tmp_path: Path) -> N
         "file": str(house),
         "time_column": "minute_start_local",
         "power_column": "active_w",
-        "speed": 500_000,  # the four weeks in five seconds
+        "speed": 150_000,  # the four weeks in sixteen seconds
         "batch_max": 30,
         "resend_s": 1,
     }
@@ -398,15 +398,18 @@ def test_kill_9_at_random_neither_loses_nor_doubles_an_hour(tmp_path: Path) -> N
         for kill in range(9):
             node.down = kill in (3, 4)  # and cut from its node for a while
             node.swallow_replies = kill % 2
-            before = wal.stat().st_mtime_ns if wal.exists() else 0
+            written = wal.stat().st_mtime_ns if wal.exists() else 0
+            recorded = len(chain.records)
             process = await start("-c", RUN, str(config), stderr=subprocess.DEVNULL)
-            await until(lambda old=before: wal.exists() and wal.stat().st_mtime_ns != old)
+            await until(lambda old=written: wal.exists() and wal.stat().st_mtime_ns != old)
+            if kill % 2 == 0 and not node.down:  # every other one in the midst of sending
+                await until(lambda old=recorded: len(chain.records) > old)
             await asyncio.sleep(chance.uniform(0, 0.6))
             process.send_signal(signal.SIGKILL)
             await process.wait()
         assert 0 < len(chain.records) < 611  # the kills came in the middle of it
         node.down = False
-        config.write_text(config.read_text().replace("speed = 500000", "speed = 0"))
+        config.write_text(config.read_text().replace("speed = 150000", "speed = 0"))
         process = await start("-c", RUN, str(config), stderr=subprocess.DEVNULL)
         assert await asyncio.wait_for(process.wait(), 60) == 0
 
