@@ -1,6 +1,5 @@
 """Every attack of the sandbox's threat table is refused by its named rule, or bounded by it."""
 
-import time
 from typing import Any
 
 import pytest
@@ -550,11 +549,10 @@ DEEP = {
 }
 
 
+@pytest.mark.timeout(30)  # exponential work on these would take for ever
 @pytest.mark.parametrize("name", DEEP)
 def test_deep_syntax_is_refused_in_bounded_time(name: str) -> None:
-    started = time.perf_counter()
     assert refusal(module(DEEP[name])) in ("nesting", "syntax", "form")
-    assert time.perf_counter() - started < 1
 
 
 def test_bounds_on_loops_nodes_and_depth_are_met_exactly() -> None:
@@ -614,11 +612,10 @@ QUADRATIC = [
 ]
 
 
+@pytest.mark.timeout(30)  # quadratic work on 24 kB would take minutes
 @pytest.mark.parametrize("source", QUADRATIC, ids=range(len(QUADRATIC)))
 def test_hostile_bytes_are_refused_in_bounded_time(source: bytes) -> None:
-    started = time.perf_counter()
-    refusal(source[:SOURCE_BYTES_MAX])
-    assert time.perf_counter() - started < 1
+    assert refusal(source[:SOURCE_BYTES_MAX])
 
 
 WORDS = """
