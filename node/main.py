@@ -67,4 +67,8 @@ def main(arguments: list[str] | None = None) -> Any:
         return cli.main(arguments, standalone_mode=True)
     except (LedgerError, MeterError, NodeError, ClientError) as error:
         click.echo(f"error: {error}", err=True)
-        sys.exit(1)
+    except OSError as error:
+        if error.filename is None:
+            raise  # nothing that the user has named: where it comes from matters
+        click.echo(f"error: {error.filename}: {error.strerror}", err=True)
+    sys.exit(1)

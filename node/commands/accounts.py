@@ -1,6 +1,5 @@
 """`wattledger account`: keys in Web3 key files, balances, transfers."""
 
-import json
 import secrets
 import uuid
 from pathlib import Path
@@ -12,6 +11,7 @@ from ledger.crypto.address import address_of, to_checksum
 from ledger.crypto.keystore import decrypt_key, encrypt_key
 from ledger.crypto.wallet import derive_key, generate_mnemonic
 from ledger.encoding.hexadecimal import decode_data, decode_quantity, encode_data
+from ledger.errors import EncodingError
 from node.client import Client
 from node.commands.common import (
     ADDRESS,
@@ -23,7 +23,9 @@ from node.commands.common import (
     make_table,
     password_option,
     print_json,
+    read_keystore,
     read_password,
+    read_text,
     rpc_option,
     save_key,
     send_transaction,
@@ -31,6 +33,8 @@ from node.commands.common import (
 from node.errors import NodeError
 
 WEI = 10**18
+WORDS_MIN = 12  # of a BIP-39 mnemonic
+IMPORTED = "a Web3 key file, 64 hex digits, or the words of a mnemonic"
 
 
 @click.group()
@@ -117,18 +121,27 @@ def import_account(source: Path, index: int, keystore: Path, password_file: Path
     Example:
       wattledger account import key.txt
     """
-    text = source.read_text().strip()
+    text = read_text(source, IMPORTED).strip()
     if text.startswith("{"):
+        document = read_keystore(source)
         password = read_password(password_file)
-        private_key = decrypt_key(json.loads(text), password)
+        private_key = decrypt_key(document, password)
     else:
-        if len(text.split()) >= 12:
-            private_key = derive_key(text, f"m/44'/60'/0'/0/{index}")
-        else:
-            private_key = decode_data(text if text.startswith("0x") else "0x" + text, 32)
+        private_key = read_bare_key(source, text, index)
         password = read_password(password_file, confirm=True)
     path = save_key(keystore, private_key, new_keystore(private_key, password))
     console.print(f"account  [bold]{to_checksum(address_of(private_key))}[/bold]\nkey file {path}")
+
+
+def read_bare_key(source: Path, text: str, index: int) -> bytes:
+    """The private key in a text of 64 hex digits, or account `index` of a mnemonic's words."""
+    if len(text.split()) >= WORDS_MIN:
+        return derive_key(text, f"m/44'/60'/0'/0/{index}")
+    try:
+        return decode_data(text if text.startswith("0x") else "0x" + text, 32)
+    except EncodingError as error:
+        # Not what was found: it may be a key with a slip of the pen.
+        raise NodeError(f"{source}: expected {IMPORTED}") from error
 
 
 @account.command()

@@ -15,6 +15,7 @@ from node.commands.common import (
     console,
     json_option,
     make_table,
+    month_option,
     print_json,
     rpc_option,
 )
@@ -34,7 +35,7 @@ def load_month(rpc: str, contract: bytes, account: bytes, month: str) -> Month:
 @click.command()
 @click.option("--contract", type=ADDRESS, required=True, help=CONTRACT_HELP)
 @click.option("--account", type=ADDRESS, required=True, help="Whose usage.")
-@click.option("--month", required=True, metavar="YYYY-MM", help="Which month.")
+@month_option
 @rpc_option
 @json_option
 def usage(contract: bytes, account: bytes, month: str, rpc: str, as_json: bool) -> None:
@@ -73,7 +74,7 @@ def usage(contract: bytes, account: bytes, month: str, rpc: str, as_json: bool) 
 @click.command()
 @click.option("--contract", type=ADDRESS, required=True, help=CONTRACT_HELP)
 @click.option("--account", type=ADDRESS, required=True, help="Whose bill.")
-@click.option("--month", required=True, metavar="YYYY-MM", help="Which month.")
+@month_option
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path),
               help="Write the bill as a page to print or send.")  # fmt: skip
 @rpc_option

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import click
 from rich.console import Console
@@ -25,11 +26,38 @@ console = Console()
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def check_url(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """A node's URL; the whole of it is looked at before anything is done."""
+    try:
+        parts = urlsplit(value)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return value
+    except ValueError:
+        pass  # the port is none: said below
+    raise click.BadParameter(f"{value!r} is no URL of a node: expected http://HOST:PORT")
+
+
 def rpc_option(function: F) -> F:
     return click.option(
         "--rpc", default=DEFAULT_RPC, show_default=True, envvar="WATTLEDGER_RPC", metavar="URL",
-        help="The node to ask.",
+        callback=check_url, help="The node to ask.",
     )(function)  # fmt: skip
+
+
+def check_month(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    from node.billing.month import parse_month  # few commands need it and what it brings
+
+    try:
+        parse_month(value)
+    except NodeError as error:
+        raise click.BadParameter(str(error)) from error
+    return value
+
+
+def month_option(function: F) -> F:
+    return click.option(
+        "--month", required=True, metavar="YYYY-MM", callback=check_month, help="Which month."
+    )(function)
 
 
 def json_option(function: F) -> F:
@@ -85,10 +113,33 @@ def make_table(*columns: str, title: str | None = None) -> Table:
     return table
 
 
+def read_text(path: Path, expected: str) -> str:
+    """A small text file that the user named. Raises NodeError that says what was expected in it."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(KEY_FILE_BYTES_MAX + 1)
+        if len(raw) <= KEY_FILE_BYTES_MAX:
+            return raw.decode()
+    except UnicodeDecodeError:
+        pass  # said below
+    raise NodeError(f"{path}: expected {expected}")
+
+
+def read_keystore(path: Path) -> dict[str, Any]:
+    """The JSON object of a Web3 key file. Raises NodeError."""
+    try:
+        document = json.loads(read_text(path, "a Web3 key file"))
+    except ValueError as error:
+        raise NodeError(f"{path}: expected a Web3 key file; not JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise NodeError(f"{path}: expected a Web3 key file, a JSON object")
+    return document
+
+
 def read_password(password_file: Path | None, *, confirm: bool = False) -> str:
     """The password, from a file's first line or typed."""
     if password_file is not None:
-        lines = password_file.read_text().splitlines()
+        lines = read_text(password_file, "a password in its first line").splitlines()
         return lines[0] if lines else ""
     return str(click.prompt("Password", hide_input=True, confirmation_prompt=confirm))
 
@@ -115,7 +166,7 @@ def load_key(keystore: Path, address: bytes, password_file: Path | None) -> byte
             f"no key file for {to_checksum(address)} in {keystore}; "
             "see: wattledger account list, wattledger account import"
         )
-    return decrypt_key(json.loads(path.read_text()), read_password(password_file))
+    return decrypt_key(read_keystore(path), read_password(password_file))
 
 
 def save_key(keystore: Path, private_key: bytes, document: dict[str, Any]) -> Path:

@@ -10,10 +10,11 @@ import click
 from ledger.contract.artifact import build_artifact
 from ledger.contract.compile import compile_contract
 from ledger.contract.layout import describe_layout
+from ledger.contract.model import ContractModel
 from ledger.crypto.address import to_checksum
 from ledger.encoding import abi
 from ledger.encoding.hexadecimal import decode_data, decode_quantity
-from ledger.errors import LedgerError
+from ledger.errors import ContractRejected
 from node.abi_text import (
     abi_type,
     decode_error,
@@ -65,9 +66,28 @@ def read_abi(path: str) -> list[dict[str, Any]]:
             document = json.loads(Path(path).read_text())
         except (OSError, ValueError) as error:
             raise NodeError(f"{path} is no artifact: {error}") from error
-        entries = document["abi"] if isinstance(document, dict) else document
+        entries = document.get("abi") if isinstance(document, dict) else document
+        if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
+            raise NodeError(f"{path} is no artifact: expected a list of ABI entries under abi")
         return list(entries)
-    return list(build_artifact(read_source(path))["abi"])
+    return list(compile_artifact(path)["abi"])
+
+
+def compile_artifact(path: str) -> dict[str, Any]:
+    """The artifact of a source. Raises NodeError that names the file, rule, line and hint."""
+    try:
+        return build_artifact(read_source(path))
+    except ContractRejected as error:
+        raise NodeError(f"{path}: {error}") from error
+
+
+def compile_model(path: str) -> tuple[bytes, ContractModel]:
+    """A source and what was understood of it. Raises NodeError as `compile_artifact`."""
+    source = read_source(path)
+    try:
+        return source, compile_contract(source).model
+    except ContractRejected as error:
+        raise NodeError(f"{path}: {error}") from error
 
 
 @contract.command()
@@ -81,7 +101,7 @@ def build(path: str, output: Path) -> None:
     Example:
       wattledger contract build el_dapp -o Provider.json
     """
-    artifact = build_artifact(read_source(path))
+    artifact = compile_artifact(path)
     output.write_text(json.dumps(artifact, indent=2) + "\n")
     console.print(f"{artifact['contractName']}: {len(artifact['abi'])} ABI entries -> {output}")
 
@@ -95,11 +115,7 @@ def check(path: str) -> None:
     Example:
       wattledger contract check my_contract.py
     """
-    source = read_source(path)
-    try:
-        model = compile_contract(source).model
-    except LedgerError as error:
-        raise NodeError(f"{path}: {error}") from error
+    source, model = compile_model(path)
     console.print(
         f"{path}: {model.name} keeps the rules ({len(source):,} bytes, "
         f"{len(model.methods)} methods, {len(model.fields)} storage fields)"
@@ -116,7 +132,7 @@ def layout(path: str, as_json: bool) -> None:
     Example:
       wattledger contract layout metering
     """
-    described = describe_layout(compile_contract(read_source(path)).model)
+    described = describe_layout(compile_model(path)[1])
     if as_json:
         print_json(described)
         return
@@ -153,7 +169,7 @@ def deploy(
     Example:
       wattledger contract deploy el_dapp "Grid Co-op" "Our street" --from 0xf39F...2266
     """
-    artifact = build_artifact(read_source(path))
+    artifact = compile_artifact(path)
     constructor = [entry for entry in artifact["abi"] if entry["type"] == "constructor"]
     inputs = constructor[0]["inputs"] if constructor else []
     data = decode_data(artifact["bytecode"]) + encode_arguments("constructor", inputs, arguments)

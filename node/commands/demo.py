@@ -46,7 +46,10 @@ def show_demo(shown: Console, data: Path | None, keep: Path | None) -> None:
     try:
         run_demo(shown, folder, data)
     except (NodeError, KeyboardInterrupt):
-        shown.print(f"what happened stands in {folder}/logs")
+        if (folder / "logs").exists():
+            shown.print(f"what happened stands in {folder}/logs")
+        elif keep is None:
+            shutil.rmtree(folder)  # nothing was started
         raise
     if keep is None:
         shutil.rmtree(folder)

@@ -19,7 +19,14 @@ from node.billing.sources import (
     prove_contract,
 )
 from node.client import Client
-from node.commands.common import ADDRESS, console, json_option, print_json, rpc_option
+from node.commands.common import (
+    ADDRESS,
+    console,
+    json_option,
+    month_option,
+    print_json,
+    rpc_option,
+)
 from node.errors import NodeError
 from node.network_files import load_network_file
 
@@ -34,7 +41,7 @@ def verify() -> None:
               required=True, help="The network file: all that is trusted.")  # fmt: skip
 @click.option("--contract", type=ADDRESS, required=True, help="The grid's Metering contract.")
 @click.option("--account", type=ADDRESS, required=True, help="Whose bill.")
-@click.option("--month", required=True, metavar="YYYY-MM", help="Which month.")
+@month_option
 @click.option("--code-hash", metavar="HASH",
               help="Accept a contract with this hash too: an older metering.py, say.")  # fmt: skip
 @rpc_option
