@@ -13,7 +13,13 @@ from trie import HexaryTrie
 
 from ledger.errors import StoreError
 from ledger.state.account import EMPTY_CODE_HASH, Account
-from ledger.state.state import State, StateCache, StateChanges
+from ledger.state.state import (
+    ACCOUNTS_KEPT_MAX,
+    WORDS_KEPT_MAX,
+    State,
+    StateCache,
+    StateChanges,
+)
 from ledger.trie.cache import NodeCache
 from ledger.trie.proof import verify_proof
 from ledger.trie.trie import EMPTY_ROOT
@@ -299,6 +305,52 @@ def test_a_past_state_is_read_through_its_own_reader() -> None:
         for shared in (None, cache):
             state = State(reader, root, shared)
             assert state.get_storage(ADDRESSES[0], SLOTS[0]) == height + 1
+
+
+def test_what_was_read_of_the_head_follows_the_head() -> None:
+    store, cache = NodesInMemory(), StateCache()
+
+    def extend(root: bytes, value: int) -> StateChanges:
+        state = State(store, root, cache)
+        state.get_storage(ADDRESSES[0], SLOTS[0])
+        state.set_storage(ADDRESSES[0], SLOTS[0], value)
+        state.set_balance(ADDRESSES[1], value)
+        return state.commit()
+
+    def adopt(changes: StateChanges) -> None:
+        store.apply(changes.nodes)
+        cache.adopt(changes)
+
+    def read(root: bytes) -> tuple[int, int]:
+        state = State(store, root, cache)
+        return state.get_storage(ADDRESSES[0], SLOTS[0]), state.get_balance(ADDRESSES[1])
+
+    first = extend(EMPTY_ROOT, 1)
+    adopt(first)
+    assert read(first.root) == (1, 1)
+    second, third = extend(first.root, 2), extend(first.root, 3)
+    adopt(second)
+    assert read(second.root) == (2, 2)
+    store.apply(third.nodes)
+    cache.adopt(third)  # not on what was adopted last: another chain of states
+    assert read(third.root) == (3, 3)
+    other = State(NodesInMemory())
+    other.set_balance(ADDRESSES[2], 7)
+    adopt(other.commit())
+    assert read(cache.root or b"") == (0, 0)
+
+
+def test_what_is_kept_of_the_head_is_bounded() -> None:
+    state, cache = State(NodesInMemory()), StateCache()
+    for number in range(WORDS_KEPT_MAX + 2):
+        state.set_storage(ADDRESSES[0], number.to_bytes(32, "big"), 1)
+    for number in range(ACCOUNTS_KEPT_MAX + 2):
+        state.set_balance(number.to_bytes(20, "big"), 1)
+
+    cache.adopt(state.commit())
+
+    assert 0 < len(cache.words) <= WORDS_KEPT_MAX
+    assert 0 < len(cache.accounts) <= ACCOUNTS_KEPT_MAX
 
 
 def test_missing_code_is_named() -> None:
