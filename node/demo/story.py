@@ -202,7 +202,12 @@ def check_nodes_agree(console: Console, grid: Grid) -> None:
         if len(set(heights)) == 1 or time.monotonic() > deadline:
             break
         time.sleep(0.1)
-    height = min(heights)
+    height = max(heights)
+    if min(heights) < height:
+        behind = [grid.network.members[i].name for i in range(NODES) if heights[i] < height]
+        raise NodeError(
+            f"{', '.join(behind)} did not reach block {height}; see {grid.processes.logs}"
+        )
     hashes = {block_at(grid.client(index), height) for index in range(NODES)}
     if len(hashes) != 1:
         raise NodeError(f"the nodes disagree about block {height}: {sorted(hashes)}")
