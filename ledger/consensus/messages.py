@@ -27,6 +27,7 @@ VERSION = 1
 MESSAGE_BYTES_MAX = 4_000_000  # a block of at most 2,000,000 and 200 votes of about 180
 STATUS_BYTES_MAX = 16_384
 STATUS_SLOTS_MAX = 256  # 4 kinds in 64 rounds, far more than is kept of one height
+MASK_BYTES_MAX = -(-VALIDATORS_MAX // 8)
 NUMBER_MAX = 2**63  # heights and rounds; keeps sums inside what msgpack can carry
 KNOWN_AUTHORS_MAX = 4_096  # recovered signatures remembered, 500 bytes each
 
@@ -38,6 +39,7 @@ class Kind(IntEnum):
     ROUND_CHANGE = 4
 
 
+_KINDS = {int(kind): kind for kind in Kind}
 _DOMAINS = {kind: f"wattledger/{kind.name.lower()}/1".encode() for kind in Kind}
 
 
@@ -94,7 +96,10 @@ class Status(NamedTuple):
         return self.height - 1
 
     def encode(self) -> bytes:
-        masks = [(kind, round_, _pack_mask(mask)) for kind, round_, mask in self.heard]
+        masks = [
+            (kind, round_, mask.to_bytes(MASK_BYTES_MAX, "big").lstrip(b"\0"))
+            for kind, round_, mask in self.heard
+        ]
         return pack((VERSION, self.height, self.round, self.open, masks[:STATUS_SLOTS_MAX]))
 
 
@@ -155,19 +160,16 @@ def decode_message(data: bytes) -> Message:
     items = unpack(data, "consensus message")
     if type(items) is not tuple or len(items) != 5 or items[0] != VERSION:
         raise EncodingError(f"a consensus message of version {VERSION} is a list of five items")
-    _, vote, block, round_changes, prepares = items
-    decoded = decode_vote(vote)
+    vote = decode_vote(items[1])
+    block = items[2]
+    if block is None and items[3] == () and items[4] == ():
+        return Message(vote)
+    if vote.kind is Kind.PREPARE or vote.kind is Kind.COMMIT:
+        raise EncodingError("consensus message: nothing travels with a PREPARE or a COMMIT")
     if block is not None and type(block) is not bytes:
         raise EncodingError("consensus message: the block is bytes or nil")
-    carries = block is not None or round_changes != () or prepares != ()
-    if carries and decoded.kind in (Kind.PREPARE, Kind.COMMIT):
-        raise EncodingError("consensus message: nothing travels with a PREPARE or a COMMIT")
-    return Message(
-        decoded,
-        block,
-        decode_votes(round_changes, Kind.ROUND_CHANGE),
-        decode_votes(prepares, Kind.PREPARE),
-    )
+    round_changes = decode_votes(items[3], Kind.ROUND_CHANGE)
+    return Message(vote, block, round_changes, decode_votes(items[4], Kind.PREPARE))
 
 
 def decode_votes(items: Any, kind: Kind) -> tuple[Vote, ...]:
@@ -184,14 +186,15 @@ def decode_vote(item: Any) -> Vote:
     """A vote from its unpacked list. Raises EncodingError."""
     if type(item) is not tuple or len(item) != 6:
         raise EncodingError("a vote is a list of six items")
-    kind, height, round_, digest, prepared_round, signature = item
-    if type(kind) is not int or not 1 <= kind <= 4 or not _is_number(height, round_):
+    number, height, round_, digest, prepared_round, signature = item
+    kind = _KINDS.get(number) if type(number) is int else None
+    if kind is None or not (_is_number(height) and _is_number(round_)):
         raise EncodingError("vote: kind, height or round are out of range")
     if type(signature) is not bytes or len(signature) != SIGNATURE_BYTES:
         raise EncodingError(f"vote: a signature has {SIGNATURE_BYTES} bytes")
     if digest is not None and (type(digest) is not bytes or len(digest) != 32):
         raise EncodingError("vote: a digest has 32 bytes")
-    if kind != Kind.ROUND_CHANGE:
+    if kind is not Kind.ROUND_CHANGE:
         if digest is None or prepared_round is not None:
             raise EncodingError(
                 "vote: a digest is missing, or a prepared round stands out of place"
@@ -202,29 +205,26 @@ def decode_vote(item: Any) -> Vote:
         _is_number(prepared_round) and prepared_round < round_
     ):
         raise EncodingError("ROUND-CHANGE: the prepared round is not below its round")
-    return Vote(Kind(kind), height, round_, digest, prepared_round, signature)
+    return Vote(kind, height, round_, digest, prepared_round, signature)
 
 
 def decode_status(data: bytes) -> Status:
     """The status that a peer encoded. Raises EncodingError, MessageTooLarge."""
     if len(data) > STATUS_BYTES_MAX:
         raise MessageTooLarge("a status", len(data), STATUS_BYTES_MAX)
-    _, height, round_, open_, slots = unpack_items(data, "status", int, int, int, bool, tuple)
-    if data[1] != VERSION or not _is_number(height, round_) or len(slots) > STATUS_SLOTS_MAX:
+    items = unpack_items(data, "status", int, int, int, bool, tuple)
+    version, height, round_, is_open, slots = items
+    if version != VERSION or not (_is_number(height) and _is_number(round_)):
         raise EncodingError("status: version, height or round are out of range")
     heard = []
-    for slot in slots:
-        if type(slot) is not tuple or len(slot) != 3 or not _is_number(*slot[:2]):
-            raise EncodingError("status: a slot is the list (kind, round, mask)")
-        if type(slot[2]) is not bytes or len(slot[2]) > -(-VALIDATORS_MAX // 8):
-            raise EncodingError("status: a mask has a bit for each validator")
-        heard.append((slot[0], slot[1], int.from_bytes(slot[2], "big")))
-    return Status(height, round_, open_, tuple(heard))
+    for slot in slots[:STATUS_SLOTS_MAX]:
+        match slot:
+            case (int() as kind, int() as said_in, bytes() as mask) if len(mask) <= MASK_BYTES_MAX:
+                heard.append((kind, said_in, int.from_bytes(mask, "big")))
+            case _:
+                raise EncodingError("status: a slot is the list (kind, round, mask)")
+    return Status(height, round_, is_open, tuple(heard))
 
 
-def _pack_mask(mask: int) -> bytes:
-    return mask.to_bytes(-(-mask.bit_length() // 8), "big")
-
-
-def _is_number(*values: Any) -> bool:
-    return all(type(value) is int and 0 <= value < NUMBER_MAX for value in values)
+def _is_number(value: Any) -> bool:
+    return type(value) is int and 0 <= value < NUMBER_MAX

@@ -88,9 +88,10 @@ class Votes:
 
     def find_committed(self, quorum: int) -> tuple[int, Hash32] | None:
         """The round and block that a quorum of COMMITs of one round decided, if any."""
-        for round_ in self.rounds_of(Kind.COMMIT):
-            counts = Counter(said.vote.digest for said in self.of(Kind.COMMIT, round_).values())
-            for digest, count in counts.items():
+        for (kind, round_), slot in self._slots.items():
+            if kind is not Kind.COMMIT or len(slot) < quorum:
+                continue
+            for digest, count in Counter(said.vote.digest for said in slot.values()).items():
                 if count >= quorum and digest is not None:
                     return round_, digest
         return None

@@ -189,6 +189,7 @@ class Node:
         self.world.tell(f"{self.name} imports {block.number} of round {effect.certificate.round}")
         decided_by = self.world.validators_at(block.number)
         self.world.checker.see_import(block, effect.certificate, decided_by)
+        self.world.on_import(self)
         self.work -= self.world.contents.get(block.hash, frozenset())
         validators = self.world.validators_at(block.number + 1)
         waiting = bool(self.work)
@@ -291,7 +292,7 @@ class Node:
             self.world.transmit(self.index, peer, lambda node: node.take_status(self.index, data))
 
     def take_status(self, sender: int, data: bytes) -> None:
-        """Learn what a peer holds; one that is behind, or in an open round, is told the same of us."""
+        """Learn what a peer holds; one behind, or in an open round, is told the same of us."""
         status = decode_status(data)
         address = self.world.nodes[sender].address
         self.step(ev.PeerStatus(address, status, address))

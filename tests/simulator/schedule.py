@@ -16,8 +16,15 @@ from tests.simulator.world import Weather, World
 
 FAULTS_MS = 20_000
 LIVE_TIMEOUTS = 4  # L: a new head within so many of the largest live round timeouts
+HEAL_MS_MIN = 10_000  # a disk is repaired, a node is started, blocks are fetched
 
-PAUSE_MS_MAX = {"mixed": 900, "stops": 150, "spite": 2_000, "byzantine": 2_500}
+PAUSE_MS_MAX = {
+    "mixed": 900,
+    "stops": 150,
+    "spite": 2_000,
+    "blackouts": 1_000,
+    "byzantine": 2_500,
+}
 """Kinds of schedules, and how far apart their disturbances are."""
 
 
@@ -29,8 +36,12 @@ def make_world(seed: int, n: int | None = None, kind: str = "mixed") -> World:
         duplicates=random.choice((0, 10)),
         delay_ms_max=random.choice((5, 20, 200)),
         disk_ms_max=random.choice((0, 10, 50)),
-        ring=kind != "spite" and random.randrange(6) == 0,
-        spite={"spite": random.choice((20, 50)), "byzantine": random.choice((0, 20))}.get(kind, 0),
+        ring=kind in ("mixed", "stops", "byzantine") and random.randrange(6) == 0,
+        spite={
+            "spite": random.choice((20, 50)),
+            "blackouts": 50,
+            "byzantine": random.choice((0, 20)),
+        }.get(kind, 0),
     )
     byzantine = None
     if kind == "byzantine":
@@ -55,7 +66,9 @@ def run(world: World, kind: str = "mixed") -> None:
     random = Random(f"faults {kind} {world.seed}")
     for node in world.nodes:
         world.at(random.randint(0, 300), node.start)
-    if kind == "spite":
+    if kind == "blackouts":
+        world.on_import = lambda node: on_import(world, random, node)
+    if kind in ("spite", "blackouts"):
         world.add_work()
     pause_ms_max = PAUSE_MS_MAX[kind]
     moment_ms = random.randint(1, pause_ms_max)
@@ -74,6 +87,8 @@ def disturb(world: World, random: Random, kind: str) -> None:
     choice = random.randrange(12)
     if choice < 4:
         world.add_work()
+    elif kind == "blackouts" and random.randrange(4) == 0:
+        black_out(world, random)
     elif choice == 4:
         world.add_work([node.index])
     elif choice == 5 and kind != "stops":
@@ -91,6 +106,22 @@ def disturb(world: World, random: Random, kind: str) -> None:
     for other in world.honest:
         if other.engine is None and random.randrange(8) == 0:
             other.start()
+
+
+def on_import(world: World, random: Random, node: Node) -> None:
+    """The first to know a block may be the only one for a while."""
+    first = node.head_height == world.top() and world.count_at(node.head_height) == 1
+    if first and random.randrange(2):
+        world.at(random.randrange(3), lambda: black_out(world, random))
+
+
+def black_out(world: World, random: Random) -> None:
+    """All lose power at once; who is ahead, and alone knows what was decided, comes back last."""
+    world.add_work()
+    for node in world.nodes:
+        node.crash()
+        last = node.head_height == world.top() > world.bottom()
+        world.at(random.randint(10, 100) + (3_000 if last else 0), node.start)
 
 
 def cut(world: World, random: Random) -> None:
@@ -124,7 +155,7 @@ def heal(world: World) -> None:
         if node.engine and node.engine.failure is None
     ]
     live = world.settings.compute_timeout_ms(max(rounds, default=0))
-    bound_ms = max(LIVE_TIMEOUTS * live, 10_000)
+    bound_ms = max(LIVE_TIMEOUTS * live, HEAL_MS_MIN)
     if not world.run_until(world.now_ms + bound_ms, lambda: world.bottom() >= goal):
         heads = [node.head_height for node in world.honest]
         raise Violation("L", f"no head {goal} within {bound_ms} ms: {heads}")
@@ -140,10 +171,12 @@ def check_seed(
     kind: str = "mixed",
     n: int | None = None,
     plant: Callable[[Node], None] | None = None,
+    s1_only: bool = False,
 ) -> World:
     """Run a seed; a violation says how to replay it."""
     with cheap_signatures():
         world = make_world(seed, n, kind)
+        world.checker.s1_only = s1_only
         for node in world.honest if plant else ():
             plant(node)  # type: ignore[misc]
         try:

@@ -8,6 +8,7 @@ same worlds with secp256k1.
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from random import Random
 from unittest import mock
 
@@ -40,7 +41,11 @@ _ADDRESSES = {key: address for address, key in KEYS.items()}
 
 @contextmanager
 def cheap_signatures() -> Iterator[None]:
+    """Within this, signatures are stand-ins, and a message is decoded once for all who get it."""
+    decode = lru_cache(maxsize=1_000)(messages.decode_message)
     with (
+        mock.patch("ledger.consensus.qbft.decode_message", decode),
+        mock.patch("tests.simulator.node.decode_message", decode),
         mock.patch.object(messages, "sign_compact", sign),
         mock.patch.object(messages, "recover_address_compact", recover),
     ):

@@ -60,6 +60,7 @@ class World:
         """Which work each block includes."""
         self.cuts: set[tuple[int, int]] = set()
         """Links (from, to) over which nothing goes."""
+        self.on_import: Callable[[Node], None] = lambda node: None
         self._agenda: list[tuple[int, int, Callable[[], None]]] = []
         self._count = 0
         self._work_count = 0
@@ -136,6 +137,10 @@ class World:
 
     def top(self) -> int:
         return max(node.head_height for node in self.honest)
+
+    def count_at(self, height: int) -> int:
+        """How many honest nodes have this head."""
+        return sum(1 for node in self.honest if node.head_height == height)
 
     def bottom(self) -> int:
         return min(node.head_height for node in self.honest)
