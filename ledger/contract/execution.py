@@ -307,6 +307,7 @@ def _run(
     except Exception as error:
         raise NodeFault(f"running contract {message.to.hex()}: {error!r}") from error
     gas_left = door.cell.cell_contents
+    program.compiled.release(bound)
     if door.latched is not None:
         signal, gas_left = door.latched, door.gas_left
     if signal is None:

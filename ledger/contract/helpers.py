@@ -39,10 +39,10 @@ class Host(Protocol):
 class Sized:
     __slots__ = ("allocate", "gas", "out")
 
-    def __init__(self, host: Host, out: Callable[[], NoReturn]) -> None:
-        self.allocate = host.allocate
-        self.out = out
+    def __init__(self) -> None:
         self.gas: CellType
+        self.allocate: Callable[[int], None]
+        self.out: Callable[[], NoReturn]
 
     def charge(self, amount: int) -> None:
         self.gas.cell_contents = left = self.gas.cell_contents - amount

@@ -7,6 +7,7 @@ Source: Solidity, "Contract ABI Specification", sections JSON, Events, Errors.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from ledger.contract.door import TEXT_BYTES_MAX
@@ -126,12 +127,13 @@ def list_errors(model: ContractModel) -> tuple[RecordModel, ...]:
 class Values:
     """A list of types at a door: values out to bytes, range-checked, and bytes in to values."""
 
-    __slots__ = ("_codec", "_convert", "_dynamic", "_words", "types")
+    __slots__ = ("_codec", "_convert", "_size", "_words", "types")
 
     def __init__(self, types: Sequence[ValueType], structs: Structs) -> None:
         self.types = tuple(types)
         self._codec = abi.codec(tuple([name_type(type) for type in types]))
-        self._dynamic = any(is_dynamic(type) for type in types)
+        dynamic = any(is_dynamic(type) for type in types)
+        self._size = None if dynamic else self._codec.size // WORD_BYTES
         self._words: list[Callable[[Any], bytes]] | None = None
         if all(get_value_size(type) for type in types):
             self._words = [make_key_encoder(type) for type in types]
@@ -153,8 +155,8 @@ class Values:
 
     def count_words(self, values: Sequence[Any]) -> int:
         """Words that `encode` will make, for the charge before it."""
-        if not self._dynamic:
-            return self._codec.size // WORD_BYTES
+        if self._size is not None:
+            return self._size
         return sum(
             [count_encoded(type, value) for type, value in zip(self.types, values, strict=True)]
         )
@@ -253,7 +255,7 @@ class ErrorCodec:
 class EventCodec:
     """An event as a log: topics are its signature's hash and the indexed fields."""
 
-    __slots__ = ("_data", "_encoders", "_indexed", "_rest", "model", "topic", "topics")
+    __slots__ = ("_data", "_encoders", "_indexed", "_pick", "_rest", "model", "topic", "topics")
 
     def __init__(self, event: RecordModel, structs: Structs) -> None:
         self.model = event
@@ -264,15 +266,23 @@ class EventCodec:
         self.topics = 1 + len(self._indexed)
         self._rest = [index for index, field in enumerate(event.fields) if not field.indexed]
         self._data = Values([types[index] for index in self._rest], structs)
+        rest = self._rest
+        # Mostly what is indexed stands first, and the rest is a slice.
+        start, end = (rest[0], rest[-1] + 1) if rest else (0, 0)
+        self._pick: Callable[[Sequence[Any]], Sequence[Any]]
+        if end - start == len(rest):
+            self._pick = itemgetter(slice(start, end))
+        else:
+            self._pick = lambda values: [values[index] for index in rest]
 
     def count_words(self, values: Sequence[Any]) -> int:
         """Words of data that `encode` will make."""
-        return self._data.count_words([values[index] for index in self._rest])
+        return self._data.count_words(self._pick(values))
 
     def encode(self, values: Sequence[Any]) -> tuple[tuple[bytes, ...], bytes]:
         """(topics, data) of the log."""
         indexed = [encode(values[index]) for index, encode in self._encoders]
-        return (self.topic, *indexed), self._data.encode([values[index] for index in self._rest])
+        return (self.topic, *indexed), self._data.encode(self._pick(values))
 
     def decode(self, topics: Sequence[bytes], data: bytes) -> list[Any]:
         """The fields of a log of this event; an indexed field longer than a word as its hash."""

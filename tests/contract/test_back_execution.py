@@ -172,6 +172,9 @@ class Plain:
         }  # fmt: skip
         return SimpleNamespace(method=methods.__getitem__, gas=CellType(gas))
 
+    def release(self, bound: Any) -> None:
+        pass
+
 
 class Accounts:
     """The part of a state that execution touches."""

@@ -228,6 +228,28 @@ def test_calls_share_no_object() -> None:
     assert results[0] == results[1] and results[0] is not results[1]
 
 
+def test_a_call_leaves_nothing_to_the_next_and_two_at_once_have_their_own() -> None:
+    body = "        self.total += a\n        return self.total\n"
+    signature = "self, a: uint256"
+    source = f"{HEAD}    def run({signature}) -> uint256:\n{body}"
+    program = compile_contract(source.encode())
+    hosts = [StubHost() for _ in range(3)]
+    for host in hosts:
+        host.total = 0
+    first = program.bind(hosts[0], ENV, 1_000, run_out)
+    second = program.bind(hosts[1], ENV, 2_000, run_out)
+    assert (first.method("run")(1), second.method("run")(20)) == (1, 20)
+    assert second.gas.cell_contents - first.gas.cell_contents == 1_000
+    run = first.method("run")
+    program.release(first)
+    with pytest.raises(NameError):
+        run(1)
+    third = program.bind(hosts[2], ENV, 1_000, run_out)
+    assert third is first and third.gas.cell_contents == 1_000
+    assert third.method("run")(300) == 300
+    assert (hosts[0].total, hosts[1].total, hosts[2].total) == (1, 20, 300)
+
+
 def test_a_revert_carries_its_values_and_leaves_the_gas() -> None:
     source = f"{HEAD}    def run(self) -> None:\n        raise Refused(5)\n"
     bound = compile_contract(source.encode()).bind(StubHost(), ENV, 1_000, run_out)
