@@ -17,12 +17,10 @@ from ledger.block import Block, Certificate, decode_block
 from ledger.chain import FLUSH_BLOCKS_MAX, Chain, Committed
 from ledger.consensus import events as ev
 from ledger.consensus.height import Settings
-from ledger.consensus.messages import decode_status
 from ledger.consensus.qbft import Qbft
 from ledger.crypto.address import address_of
 from ledger.errors import EncodingError, GasLimitExceeded, NonceTooHigh, StoreError
 from ledger.genesis import NETWORK_CONTRACT
-from ledger.permissions import is_permissioned, may_connect
 from ledger.pool import Pool
 from ledger.state.state import State
 from ledger.store.base import Store
@@ -30,7 +28,8 @@ from ledger.transaction import Transaction
 from ledger.types import Address
 from node.changes import ValidatorChanges
 from node.config import Config
-from node.errors import NodeError, PeerError
+from node.errors import NodeError
+from node.exchange import Exchange
 from node.feed import Feed
 from node.gossip import Gossip
 from node.intake import Intake
@@ -38,7 +37,6 @@ from node.interpreter import Interpreter, now_ms
 from node.log import Log
 from node.network_files import NetworkFile
 from node.peers.connection import Identity, Peer
-from node.peers.frames import Kind
 from node.peers.identity import load_or_make_certificate, make_peer_tls
 from node.peers.network import PeerNetwork
 from node.recent import RecentBlocks
@@ -47,8 +45,6 @@ from node.status import describe_node, describe_peers, describe_sync, explain
 from node.sync import Sync
 
 TICK_S = 1.0
-STATUS_ANSWER_S = 1.0
-"""A status that tells of an open round is answered at most so often."""
 FILTERS_SAVE_TICKS = 30
 HEAD_STATE_READS_MAX = 50_000
 """Accounts read before the shared state of the head is made anew: some 400 bytes each."""
@@ -94,6 +90,7 @@ class Node:
         self._head_state: State | None = None
         self._head_state_reads = 0
         self.intake = Intake(self.head_state, self.pool, self._executor, self._transactions_taken)
+        self.exchange = Exchange(self)
         self.network = self._make_network(private_key)
         self.gossip = Gossip(self.network, self.pool)
         self.sync = Sync(self.chain, self.network, self._import_block, self.pool.get, log)
@@ -111,7 +108,7 @@ class Node:
             decode=functools.partial(decode_block, get_known=self.pool.get),
         )
         self.interpreter = Interpreter(
-            self.engine, self.chain, self, self._build, self._committed, log
+            self.engine, self.chain, self.exchange, self._build, self._committed, log
         )
         self._flushed_height = self.chain.head.number
         self._flushed_at = time.monotonic()
@@ -128,7 +125,7 @@ class Node:
         config, chain = self.config, self.chain
         certificate, fingerprint = load_or_make_certificate(config.data)
         return PeerNetwork(
-            self,
+            self.exchange,
             Identity(private_key, chain.genesis.chain_id, chain.genesis_hash, config.name),
             self.address,
             self.endpoints,
@@ -146,7 +143,6 @@ class Node:
         if saved:
             self.filters.load(saved)
         self.feed.on_pending(self.filters.hear_pending)
-        await self.network.start(self.config.peers_host, self.config.peers_port)
         try:
             self.interpreter.start()
         except EncodingError as error:
@@ -154,6 +150,7 @@ class Node:
                 f"{error}. Restore no backup over it: remove this node's data folder, it then "
                 "follows the chain and signs again once that is safe."
             ) from error
+        await self.network.start(self.config.peers_host, self.config.peers_port)
         self._tasks = [
             asyncio.create_task(self._guard("sync", self.sync.run())),
             asyncio.create_task(self._guard("tick", self._keep_ticking())),
@@ -193,12 +190,12 @@ class Node:
         head = self.chain.head.number
         if self.engine.status().open:
             for peer in self.network.peers.values():
-                self._send_status(peer)
+                self.exchange.send_status(peer)
                 if head == self._head_at_tick:
                     self.gossip.compare_pools(peer)
         self._head_at_tick = head
         self._tell_work()
-        self._tell_sync()
+        self.tell_sync()
         flush_due = time.monotonic() - self._flushed_at >= self.config.store_flush_seconds
         if flush_due and head > self._flushed_height:
             self._flush()
@@ -293,7 +290,8 @@ class Node:
         ):
             self._flush()
         if any(log.address == NETWORK_CONTRACT for one in committed.receipts for log in one.logs):
-            self.network.recheck(lambda address: self.check_peer(address, dialed=False) is None)
+            check = self.exchange.check_peer
+            self.network.recheck(lambda address: check(address, dialed=False) is None)
         self._work_told = self._has_work()
         return self._work_told
 
@@ -318,93 +316,9 @@ class Node:
         if self.filters.changed:
             self.chain.store.set_meta(FILTERS_KEY, self.filters.dump())
 
-    # Peers (the Host of `peers.network`).
-
-    def check_peer(self, address: Address, *, dialed: bool) -> str | None:
-        """Members by the chain's state may connect; and whom we dial is named by the network file,
-        for a node long away must reach those who joined since its last block."""
-        state = self.chain.state_at()
-        listed = any(endpoint.address == address for endpoint in self.endpoints)
-        if is_permissioned(state):
-            if may_connect(state, address) or (dialed and listed):
-                return None
-        elif listed or address in self.chain.validators:
-            return None
-        return "it is not on the network's list of allowed nodes"
-
-    def peer_connected(self, peer: Peer) -> None:
-        for one in self.network.peers.values():
-            self._send_status(one)  # who is new, and to the others that we have one more neighbour
-        self.gossip.compare_pools(peer)
-
-    def peer_disconnected(self, peer: Peer) -> None:
-        self.sync.forget(peer)
-        for one in self.network.peers.values():
-            self._send_status(one)
-
-    async def receive(self, peer: Peer, kind: Kind, fields: list[Any]) -> None:
-        """Act on a frame; the commonest first. Raises PeerError for what no honest peer sends."""
-        if kind is Kind.CONSENSUS:
-            self.interpreter.feed(ev.Received(peer.address, fields[0]))
-        elif kind is Kind.TRANSACTIONS:
-            await self.gossip.receive_transactions(peer, fields[0], self.intake)
-        elif kind is Kind.STATUS:
-            self._receive_status(peer, *fields)
-        elif kind is Kind.POOL_HASHES:
-            self.gossip.receive_hashes(peer, fields[0])
-        elif kind is Kind.GET_TRANSACTIONS:
-            self.gossip.serve_transactions(peer, fields[0])
-        elif kind is Kind.GET_BLOCKS:
-            self.sync.serve_blocks(peer, *fields)
-        elif kind is Kind.BLOCKS:
-            self.sync.receive_blocks(peer, *fields)
-
-    def _send_status(self, peer: Peer) -> None:
-        peer.status_sent_at = time.monotonic()
-        peer.send(
-            Kind.STATUS,
-            self.chain.head.hash,
-            self.engine.status().encode(),
-            [address for address in self.network.peers if address != peer.address],
-        )
-
-    def _receive_status(
-        self, peer: Peer, head_hash: bytes, encoded: bytes, neighbours: list[Address]
-    ) -> None:
-        try:
-            status = decode_status(encoded)
-        except EncodingError as error:
-            raise PeerError(f"its status: {error}") from error
-        peer.head_height, peer.head_hash = status.head_height, head_hash
-        peer.neighbours = frozenset(neighbours)
-        member = peer.address if peer.address in self.chain.validators else None
-        self.interpreter.feed(ev.PeerStatus(peer.address, status, member))
-        self.sync.note_status()
-        self._tell_sync()
-        if status.open and time.monotonic() - peer.status_sent_at > STATUS_ANSWER_S:
-            self._send_status(peer)
-
-    # What the engine asks of the network.
-
-    def send_consensus(self, message: bytes, to: Address | None) -> None:
-        if to is None:
-            self.network.broadcast(Kind.CONSENSUS, message)
-        elif to in self.network.peers:
-            self.network.peers[to].send(Kind.CONSENSUS, message)
-
-    def relay_consensus(self, message: bytes, origin: Address | None) -> None:
-        self.gossip.relay(message, self.network.peers.get(origin) if origin else None)
-
-    def reject_peer(self, peer: Address | None, reason: str) -> None:
-        if peer in self.network.peers:
-            self.network.note_fault(self.network.peers[peer], reason)
-
-    def fetch_block(self, height: int, peer: Address | None) -> None:
-        self.sync.want(height, peer)
-
     # What JSON-RPC asks.
 
-    def _tell_sync(self) -> None:
+    def tell_sync(self) -> None:
         behind = self.sync.is_behind
         if behind is not self._catching_up:
             self._catching_up = behind

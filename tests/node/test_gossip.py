@@ -109,6 +109,26 @@ def test_what_a_peer_sends_goes_on_only_to_who_has_it_not_from_there() -> None:
     assert far.frames == [(Kind.TRANSACTIONS, [[one.raw]])]
 
 
+def test_what_was_seen_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    peers = [ToyPeer(number) for number in range(1, 6)]
+    room = Room(*peers)
+    raw = transfer(0, 0).raw
+    decoded = []
+
+    def count(one: bytes) -> Transaction:
+        decoded.append(one)
+        return decode_transaction(one)
+
+    monkeypatch.setattr("node.gossip.decode_or_error", count)
+
+    async def story() -> None:
+        for peer in peers:
+            await room.gossip.receive_transactions(peer, [raw], room.intake)  # type: ignore[arg-type]
+
+    play(room, story)
+    assert len(decoded) == 1
+
+
 def test_large_floods_are_cut_into_frames() -> None:
     peer = ToyPeer(1)
     room = Room(peer)

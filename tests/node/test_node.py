@@ -107,6 +107,10 @@ def test_a_transaction_sent_while_too_few_are_there_is_included_later(
     sent = client.call("eth_sendRawTransaction", "0x" + transfer(network, 0).raw.hex())
     time.sleep(2)
     assert client.call("eth_getTransactionReceipt", sent) is None
+    sender = to_checksum(network.accounts[1])
+    assert client.call("eth_getTransactionCount", sender, "latest") == "0x0"
+    assert client.call("eth_getTransactionCount", sender, "pending") == "0x1"
+    assert client.call("txpool_status") == {"pending": "0x1", "queued": "0x0"}
     status = client.call("wattledger_status")
     assert (
         "No block can be made: 3 of 4 validators are needed and 2 can be reached"
@@ -116,6 +120,7 @@ def test_a_transaction_sent_while_too_few_are_there_is_included_later(
     assert sorted(one.split()[0] for one in status["notConnected"]) == ["node3", "node4"]
     network.start(2)
     assert client.wait_for_receipt(sent)["status"] == "0x1"
+    assert client.call("txpool_status") == {"pending": "0x0", "queued": "0x0"}
     client.close()
 
 

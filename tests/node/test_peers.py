@@ -145,6 +145,42 @@ def test_two_nodes_that_dial_each_other_end_with_one_connection(tmp_path: Path) 
     play(story)
 
 
+@pytest.mark.parametrize("other_first", [False, True])
+def test_of_two_connections_made_at_once_both_ends_keep_the_same(
+    tmp_path: Path, other_first: bool
+) -> None:
+    """Each end sees them in an order of its own; the lower address's dial stays."""
+
+    class Silent:
+        async def receive(self) -> None:
+            await asyncio.sleep(60)
+
+    async def story() -> None:
+        a, b = Node(tmp_path, 0), Node(tmp_path, 1)
+        await a.start()
+        await b.start()
+        kept = {}
+        for node, other in ((a, b), (b, a)):
+            ours = Peer(Silent(), other.address, "", 1, "ours", dialed=True)
+            theirs = Peer(Silent(), other.address, "", 1, "theirs", dialed=False)
+            for peer in (theirs, ours) if other_first == (node is a) else (ours, theirs):
+                node.network._register(peer)
+            kept[node] = node.network.peers[other.address]
+        lower = a if a.address < b.address else b
+        assert {node: peer.dialed for node, peer in kept.items()} == {
+            node: node is lower for node in (a, b)
+        }
+        # Later on the newer one stays: the peer lost power and came back.
+        kept[a].connected_at -= 60
+        back = Peer(Silent(), b.address, "", 1, "back", dialed=not kept[a].dialed)
+        assert a.network._register(back)
+        assert a.network.peers[b.address] is back
+        await a.stop()
+        await b.stop()
+
+    play(story)
+
+
 def test_a_peer_that_restarts_is_found_again(tmp_path: Path) -> None:
     async def story() -> None:
         a, b = Node(tmp_path, 0), Node(tmp_path, 1)
