@@ -32,7 +32,7 @@ from node.demo.grid import (
 from node.demo.households import prepare_households
 from node.errors import NodeError
 
-FEED_S = 40.0  # the boards replay their month in about so long
+FEED_S = 60.0  # the boards replay their month in about so long
 END_S = 100.0  # from the first line to the last record; a demo that takes longer is broken
 # Fractions of the month at which the demo's accidents happen and are mended.
 KILL_AT, CUT_AT, RESTART_AT, MEND_AT = 0.20, 0.30, 0.55, 0.65
@@ -65,7 +65,7 @@ def run_demo(console: Console, folder: Path, own: Path | None) -> None:
         console.rule("[bold]2. A contract in Python, a tariff, and a meter for each household")
         deploy_metering(grid, households)
         show_households(console, grid)
-        console.rule(f"[bold]3. {hours:,} hours of readings, each a signed, final transaction")
+        console.rule(f"[bold]3. {hours:,} hours of readings, each signed by its meter and final")
         accidents = watch_month(console, grid)
         console.rule("[bold]4. Every bill proved from the network file alone")
         console.print(
