@@ -137,16 +137,22 @@ class Sync:
             return False
         blocks = await self._ask(peer, first)
         if not blocks:
-            self._slow_until[peer.address] = time.monotonic() + SLOW_S
-            peer.head_height = first - 1  # until its next status: what it claims it did not show
+            self._leave(peer, first)
             await asyncio.sleep(RETRY_S)
             return self.is_behind
         for raw_block, raw_certificate in blocks:
             if not self._take(peer, raw_block, raw_certificate):
-                await asyncio.sleep(RETRY_S)
                 break
             await asyncio.sleep(0)  # clients and votes have their turn between two blocks
+        if self._chain.head.number < first:
+            self._leave(peer, first)  # blocks, but none that helped: what we have already, say
+            await asyncio.sleep(RETRY_S)
         return self.is_behind
+
+    def _leave(self, peer: Peer, first: Height) -> None:
+        """Ask others before this peer, which claims blocks from `first` on and showed none."""
+        self._slow_until[peer.address] = time.monotonic() + SLOW_S
+        peer.head_height = first - 1  # until its next status
 
     def _choose_peer(self, first: Height) -> Peer | None:
         """Who is to be asked: the one the engine named, else a quick one, else a slow one."""

@@ -212,6 +212,26 @@ def test_a_lying_peer_is_left_at_its_first_bad_block_and_another_asked(
     assert chain.head.hash == source.head.hash
 
 
+def test_a_peer_that_repeats_old_blocks_is_left_for_another(
+    source: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What we have already is refused by no check, and must not be asked for for ever."""
+    monkeypatch.setattr(sync_module, "RETRY_S", 0.01)
+    chain = make_chain(3)
+    old = [encode_block(chain.block(1)), seal(chain, chain.block(1)).encode()]
+    liar, honest = ToyPeer(1, source, lambda blocks: [old]), ToyPeer(2, source)
+    liar.head_height = 2**62
+
+    async def story(sync: Sync, network: ToyNetwork) -> None:
+        sync.note_status()
+        while chain.head.number < source.head.number:
+            liar.head_height = 2**62  # it says so again each second
+            await asyncio.sleep(0.005)
+
+    catch_up(chain, [liar, honest], story)
+    assert liar.asked.count(4) == 1
+
+
 def test_a_silent_peer_is_left_for_another(source: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sync_module, "REPLY_S", 0.1)
     monkeypatch.setattr(sync_module, "RETRY_S", 0.01)
