@@ -209,6 +209,19 @@ def test_what_a_full_queue_swallowed_is_found_by_comparing() -> None:
     play(room, story)
 
 
+def test_a_transaction_asked_for_many_times_is_sent_once() -> None:
+    peer = ToyPeer(1)
+    room = Room(peer)
+    one = transfer(0, 0)
+
+    async def story() -> None:
+        await room.intake.submit([one.raw])
+        room.gossip.serve_transactions(peer, [one.hash] * 1_000)  # type: ignore[arg-type]
+        assert peer.take() == [(Kind.TRANSACTIONS, [[one.raw]])]
+
+    play(room, story)
+
+
 def test_hashes_of_what_we_have_or_had_are_not_asked_for() -> None:
     peer = ToyPeer(1)
     room = Room(peer)
