@@ -22,6 +22,7 @@ from ledger.crypto.address import to_checksum
 from ledger.types import Address, Hash32
 from node.errors import PeerError
 from node.peers.frames import (
+    HANDSHAKE_BYTES_MAX,
     NAME_CHARACTERS_MAX,
     PROTOCOL_VERSIONS,
     REASON_CHARACTERS_MAX,
@@ -266,7 +267,7 @@ async def _expect(socket: Any, expected: Kind) -> list[Any]:
     data = _frame_of(await socket.receive())
     if data is None:
         raise PeerError("it closed the connection during the handshake")
-    kind, fields = decode_frame(data)
+    kind, fields = decode_frame(data, HANDSHAKE_BYTES_MAX)
     if kind is Kind.REFUSED:
         raise PeerError(f"it turned us away: {fields[0]}")
     if kind is not expected:

@@ -28,6 +28,8 @@ PROTOCOL_VERSIONS = (1,)
 
 FRAME_BYTES_MAX = 4 * 1024 * 1024
 """A block's body has at most 2 MB; the frame that carries it has room for its justification."""
+HANDSHAKE_BYTES_MAX = 2_048
+"""Of a stranger's frame. Four megabytes of empty lists take 300 MB and seconds to unpack."""
 TRANSACTIONS_PER_FRAME = 1_000
 HASHES_PER_FRAME = 20_480
 """As many as a pool holds: it is compared in one frame."""
@@ -135,12 +137,14 @@ def encode_frame(kind: Kind, *fields: object) -> bytes:
     return packed
 
 
-def decode_frame(data: bytes) -> tuple[Kind, list[Any]]:
+def decode_frame(data: bytes, bytes_max: int = FRAME_BYTES_MAX) -> tuple[Kind, list[Any]]:
     """A frame's kind and fields, held to its shape. Raises PeerError."""
-    if len(data) > FRAME_BYTES_MAX:
-        raise PeerError(f"a frame of {len(data)} bytes, at most {FRAME_BYTES_MAX} are allowed")
+    if len(data) > bytes_max:
+        raise PeerError(f"a frame of {len(data)} bytes, at most {bytes_max} are allowed")
     try:
-        items = msgpack.unpackb(data, raw=False, strict_map_key=True, use_list=True)
+        items = msgpack.unpackb(
+            data, raw=False, strict_map_key=True, use_list=True, max_array_len=HASHES_PER_FRAME
+        )
     except (ValueError, msgpack.UnpackException, RecursionError) as error:
         raise PeerError(f"a frame that is no msgpack: {type(error).__name__}") from error
     if not isinstance(items, list) or not items or not _is_uint(items[0]):

@@ -453,6 +453,21 @@ def test_what_no_honest_peer_sends_ends_the_connection(tmp_path: Path, frame: by
     play(story)
 
 
+def test_a_stranger_may_send_no_more_than_a_handshake_takes(tmp_path: Path) -> None:
+    """Unpacked, a frame of empty lists is some seventy times as large."""
+
+    async def story() -> None:
+        a = Node(tmp_path, 0)
+        await a.start()
+        async with Raw(a) as raw:
+            bomb = b"\xdd" + (3_000).to_bytes(4, "big") + b"\x90" * 3_000
+            await raw.socket.send_bytes(bomb)
+            await until(lambda: "a frame of 3005 bytes, at most" in a.stream.getvalue())
+        await a.stop()
+
+    play(story)
+
+
 def test_an_oversized_frame_and_a_text_end_the_connection(tmp_path: Path) -> None:
     async def story() -> None:
         a = Node(tmp_path, 0)
