@@ -45,7 +45,7 @@ class Interpreter:
     """Feeds events to an engine and carries out its effects.
 
     `build` makes a block on the head of what waits; `on_committed` is told of each new head before
-    the engine is and says whether work is left waiting.
+    the engine is and says whether work is left waiting, as `has_work` does at a start.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Interpreter:
         network: Network,
         build: Callable[[], Block],
         on_committed: Callable[[Committed], bool],
+        has_work: Callable[[], bool],
         log: Log,
     ) -> None:
         self.trouble: str | None = None
@@ -64,6 +65,7 @@ class Interpreter:
         self._network = network
         self._build = build
         self._on_committed = on_committed
+        self._has_work = has_work
         self._log = log
         self._events: deque[ev.Event] = deque()
         self._effects: deque[ev.Effect] = deque()
@@ -80,6 +82,8 @@ class Interpreter:
                 chain.head.number, chain.head.hash, chain.validators, chain.store.load_signer()
             )
         )
+        # What came while the engine had stopped, it has not heard of.
+        self.feed(ev.WorkWaiting(self._has_work()))
 
     def stop(self) -> None:
         """A clean stop: its note is on disk when this returns."""

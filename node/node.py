@@ -108,7 +108,13 @@ class Node:
             decode=functools.partial(decode_block, get_known=self.pool.get),
         )
         self.interpreter = Interpreter(
-            self.engine, self.chain, self.exchange, self._build, self._committed, log
+            self.engine,
+            self.chain,
+            self.exchange,
+            self._build,
+            self._committed,
+            self._note_work,
+            log,
         )
         self._flushed_height = self.chain.head.number
         self._flushed_at = time.monotonic()
@@ -250,6 +256,11 @@ class Node:
             return False
         return self.pool.has_pending(self.chain.genesis.base_fee, self.head_state().get_nonce)
 
+    def _note_work(self) -> bool:
+        """Whether work waits, noted as what the engine is about to be told."""
+        self._work_told = self._has_work()
+        return self._work_told
+
     def _tell_work(self) -> None:
         waiting = self._has_work()
         if waiting is not self._work_told:
@@ -292,8 +303,7 @@ class Node:
         if any(log.address == NETWORK_CONTRACT for one in committed.receipts for log in one.logs):
             check = self.exchange.check_peer
             self.network.recheck(lambda address: check(address, dialed=False) is None)
-        self._work_told = self._has_work()
-        return self._work_told
+        return self._note_work()
 
     def _import_block(self, peer: Peer, block: Block, certificate: Certificate) -> bool:
         """Hand a verified block of `peer` to the engine; whether it is the head now."""

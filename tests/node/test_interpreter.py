@@ -77,6 +77,7 @@ class Rig:
             self,
             lambda: self.chain.build((), int(time.time()), ADDRESS).block,
             self.committed,
+            lambda: False,
             Log(stream=self.stream),
         )
 
@@ -152,8 +153,8 @@ def test_nothing_behind_a_failed_persist_happens_until_the_disk_works(
         assert rig.engine.kinds() == ["Woke", "PersistFailed"]
         rig.disk_full = False
         await asyncio.sleep(0.2)
-        assert rig.engine.kinds() == ["Woke", "PersistFailed", "Started"]
-        started = rig.engine.told[-1]
+        assert rig.engine.kinds() == ["Woke", "PersistFailed", "Started", "WorkWaiting"]
+        started = rig.engine.told[-2]
         assert isinstance(started, ev.Started)
         assert started.record == initial_record()  # what the disk holds, not what was tried
         assert rig.interpreter.trouble is None

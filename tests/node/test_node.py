@@ -1,7 +1,9 @@
 """Nodes with real files and sockets: agreement, catching up, restarts, a full disk."""
 
 import sqlite3
+import ssl
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from ledger.store.sqlite import SqliteStore
 from ledger.transaction import Transaction, sign_transaction
 from node import interpreter
 from node.client import Client, RpcError
+from node.devnet import find_free_ports
 from node.errors import NodeError
 from node.network_files import STORE_FILE
 from node.node import Node
@@ -183,11 +186,56 @@ def test_a_full_disk_stops_signing_and_no_more(
     assert client.height() == head
     assert client.call("eth_getTransactionReceipt", sent) is None
     assert client.call("eth_getTransactionReceipt", first[0])["status"] == "0x1"
+    (heard_meanwhile,) = send_many(client, network, 4, 1)
     disk.full = False
     assert client.wait_for_receipt(sent)["status"] == "0x1"
+    assert client.wait_for_receipt(heard_meanwhile)["status"] == "0x1"
     assert client.call("wattledger_status")["trouble"] is None
     assert "the disk works again" in network.logs[0].getvalue()
     client.close()
+
+
+def test_what_comes_while_a_quiet_disk_is_full_is_included_later(
+    make_local_network: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine had stopped before the transaction came, and hears of it when it starts again."""
+    monkeypatch.setattr(interpreter, "DISK_RETRY_S", 0.3)
+    network = make_local_network(1)
+    network.start()
+    node = network.nodes[0]
+    disk = FullDisk(monkeypatch, node)
+    disk.full = True
+    network.loop.call_soon_threadsafe(
+        node.interpreter.note_flush_failed, DiskFull("database or disk is full")
+    )
+    until(lambda: node.interpreter.trouble)
+    client = network.client()
+    (sent,) = send_many(client, network, 0, 1)
+    time.sleep(0.5)
+    assert client.height() == 0
+    disk.full = False
+    assert client.wait_for_receipt(sent)["status"] == "0x1"
+    client.close()
+
+
+def test_json_rpc_in_tls_with_the_nodes_own_certificate(make_local_network: Any) -> None:
+    """What an ESP32 needs: TLS, where it accepts a certificate that signed itself."""
+    network = make_local_network(1)
+    (port,) = find_free_ports(1)
+    network.start(rpc_tls_port=port)
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    body = b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}'
+    request = urllib.request.Request(
+        f"https://127.0.0.1:{port}", body, {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, context=context) as reply:
+        assert reply.read() == b'{"jsonrpc":"2.0","id":1,"result":"0x79b"}'
+    network.stop()
+    key = network.members[0].folder / "node.key"
+    with pytest.raises(NodeError, match="not a certificate with its private key"):
+        network.start(rpc_tls_port=port, rpc_tls_certificate=key, rpc_tls_key=key)
 
 
 def test_two_daemons_on_one_folder_and_another_network_are_refused(
