@@ -103,16 +103,23 @@ class Chain:
         self.genesis_hash = header.hash
         found = self.store.get_meta("genesis")
         if found is None:
-            self.store.set_meta("genesis", header.hash)
-            self.store.append_block(0, header.hash, header.encode(), encode_body(()), b"", None)
+            name = self.genesis.name.encode()
+            self.store.put_durable_many({"genesis": header.hash, "network": name})
         elif found != header.hash:
-            raise WrongNetwork("0x" + found.hex(), "0x" + header.hash.hex())
+            name = self.store.get_meta("network") or b""
+            raise WrongNetwork(
+                f'0x{found.hex()} "{name.decode()}"', f'0x{header.hash.hex()} "{self.genesis.name}"'
+            )
+        if self.store.head_height() < 0:  # also where the power went before it was written
+            self.store.append_block(0, header.hash, header.encode(), encode_body(()), b"", None)
         if self.store.flushed_height() < 0:
             self._unflushed.add(Layer(0, execution.changes, (), ()))
             self._unflushed.flush()
         flushed = self.store.flushed_height()
         self.head = self._header(flushed)
-        self.validators = self._next_validators(self._head_state(), self.genesis.validators)
+        # Those in force, which an ill-formed list in the state leaves as they are.
+        kept = self.validators_of(self.head.mix_hash) or self.genesis.validators
+        self.validators = self._next_validators(self._head_state(), kept)
         self._keep_validators(self.validators)
         for height in range(flushed + 1, self.store.head_height() + 1):
             block = self.block(height)
@@ -126,15 +133,19 @@ class Chain:
         """Run candidates in their order until the block is full, and seal what they did.
 
         The time is `now_s`, or the parent's where our clock is behind it. A candidate that cannot
-        stand in this block is passed over and named in the result.
+        stand in this block is passed over and named in the result; what its sender sent after it
+        cannot either, and is passed over without a word, or one account could fill SKIPPED_MAX.
         """
         context = self._context(max(self.head.timestamp, now_s), coinbase)
         state = self._head_state()
         chosen: list[Transaction] = []
         receipts: list[Receipt] = []
         refused: list[tuple[Transaction, InvalidTransaction]] = []
+        stopped: set[Address] = set()
         gas_used = size = 0
         for transaction in candidates:
+            if transaction.sender in stopped:
+                continue
             if (
                 context.gas_limit - gas_used < MIN_TRANSACTION_GAS
                 or len(chosen) >= TRANSACTIONS_MAX
@@ -147,6 +158,7 @@ class Chain:
                 receipt = apply_transaction(state, context, transaction, gas_used)
             except InvalidTransaction as error:
                 refused.append((transaction, error))
+                stopped.add(transaction.sender)
                 continue
             chosen.append(transaction)
             receipts.append(receipt)
@@ -180,6 +192,9 @@ class Chain:
             raise InvalidBlock(f"coinbase 0x{header.coinbase.hex()} is no validator of this height")
         if len(block.transactions) > TRANSACTIONS_MAX:
             raise InvalidBlock(f"more than {TRANSACTIONS_MAX} transactions")
+        if sum(len(transaction.raw) for transaction in block.transactions) > BODY_BYTES_MAX:
+            # Prepared, it could never be proposed again: no message holds it and its PREPAREs.
+            raise InvalidBlock(f"a body of more than {BODY_BYTES_MAX} bytes")
         if block.hash not in self._executions:
             self._execute(block)
 

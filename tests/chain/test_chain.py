@@ -109,9 +109,16 @@ def test_every_kept_state_reads_as_it_was(tmp_path, flush_blocks: int) -> None:
 
 def test_a_folder_of_another_network_is_refused_by_name() -> None:
     store = MemoryStore()
-    make_chain(store)
-    with pytest.raises(WrongNetwork, match="0x"):
+    mine = make_chain(store, name="my street").genesis_hash
+    with pytest.raises(WrongNetwork, match=f'{mine.hex()} "my street.*other'):
         make_chain(store, name="other")
+
+
+def test_power_that_goes_amid_the_very_first_start_is_no_harm() -> None:
+    """The folder is named before its genesis block is written."""
+    store = MemoryStore()
+    store.set_meta("genesis", make_chain().genesis_hash)
+    assert make_chain(store).head.number == 0
 
 
 def test_settings_are_part_of_the_genesis_hash() -> None:
