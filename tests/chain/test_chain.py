@@ -2,10 +2,11 @@
 
 import pytest
 
+from ledger import chain as chain_module
 from ledger.block import Block, Header, validators_hash
 from ledger.encoding import abi
 from ledger.errors import BlockNotYet, InvalidBlock, WrongNetwork
-from ledger.genesis import NETWORK_CONTRACT
+from ledger.genesis import NETWORK_CONTRACT, GenesisContract
 from ledger.permissions import may_connect, may_deploy, read_validators
 from ledger.store.memory import MemoryStore
 from ledger.store.sqlite import SqliteStore
@@ -166,3 +167,53 @@ def test_old_states_are_pruned_and_the_kept_ones_stay(tmp_path) -> None:
     kept = chain.state_at(399 - 256)
     assert kept.get_balance(ACCOUNTS[2]) == COINS + 399 - 256
     chain.close()
+
+
+def test_an_ill_formed_list_leaves_the_set_in_force_over_a_restart() -> None:
+    """Not the first set: who restarts would find every block of the others wrong."""
+    source = b"""from ledger.contract import Array, Contract, address, write
+class Network(Contract):
+    _validators: Array[address]
+
+    def __init__(self, first: address) -> None:
+        self._validators.append(first)
+
+    @write
+    def add(self, one: address) -> None:
+        self._validators.append(one)
+"""
+    contract = GenesisContract(NETWORK_CONTRACT, source, abi.encode(["address"], [ACCOUNTS[0]]))
+    store = MemoryStore()
+    chain = make_chain(store, contracts=(contract,), flush_blocks=1)
+    for nonce in range(2):  # the second makes the list ill-formed
+        add_block(chain, [call(0, nonce, NETWORK_CONTRACT, "add(address)", ACCOUNTS[1])])
+    assert read_validators(chain.state_at()) is None
+    assert chain.validators == tuple(sorted(ACCOUNTS[:2]))
+    again = make_chain(store, contracts=(contract,), flush_blocks=1)
+    assert again.validators == chain.validators
+    again.check(build(chain, []).block, 2_000)
+
+
+def test_a_body_that_could_not_be_proposed_again_is_refused() -> None:
+    """A prepared block travels with its PREPAREs; one as large as a message holds would not."""
+    large = [
+        transfer(1, nonce, ACCOUNTS[2], 0, gas=14_000_000, data=bytes(120_000))
+        for nonce in range(20)
+    ]
+    chain = make_chain(gas_limit=15_000_000_000)
+    block = chain.build(large, 2_000, ACCOUNTS[0]).block
+    assert len(block.transactions) == 16
+    body = tuple(large)
+    with pytest.raises(InvalidBlock, match="a body of more than 2000000 bytes"):
+        chain.check(Block(block.header, body), 2_000)
+
+
+def test_one_account_cannot_use_up_what_a_proposer_passes_over(monkeypatch) -> None:
+    """Its second transfer cannot run, nor what follows; all the same the others are included."""
+    monkeypatch.setattr(chain_module, "SKIPPED_MAX", 3)
+    chain = make_chain()
+    greedy = [transfer(1, nonce, ACCOUNTS[2], COINS) for nonce in range(10)]
+    honest = [transfer(2, nonce, ACCOUNTS[3]) for nonce in range(3)]
+    built = build(chain, [*greedy, *honest])
+    assert list(built.block.transactions) == [greedy[0], *honest]
+    assert [one for one, _ in built.refused] == [greedy[1]]
