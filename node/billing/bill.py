@@ -74,6 +74,30 @@ def compute_bill(month: Month) -> Bill:
 
     Raises BillMismatch where one is missing, or the result is not what the contract has.
     """
+    pricing = _Pricing(month)
+    for order, reading, correction in _list_entries(month):
+        if correction is None:
+            pricing.add_reading(order, reading)
+        else:
+            pricing.add_correction(reading, correction)
+    export_wh = sum(reading.current.export_wh for reading in month.readings)
+    _check_totals(month, pricing.total_wh, pricing.charge, export_wh)
+    uncertain = QUALITY_ESTIMATED | QUALITY_NOMINAL_VOLTAGE
+    return Bill(
+        month=month,
+        lines=_make_lines(month, pricing.units),
+        clamped_charge=pricing.clamped,
+        import_wh=pricing.total_wh,
+        export_wh=export_wh,
+        charge=pricing.charge,
+        amount=(pricing.charge + WH_PER_KWH // 2) // WH_PER_KWH,
+        estimated=tuple(one for one in month.readings if one.current.quality & uncertain),
+        corrected=tuple(one for one in month.readings if one.corrections),
+    )
+
+
+def _list_entries(month: Month) -> list[tuple[int, Reading, Correction | None]]:
+    """Records and corrections in their order. Raises BillMismatch where a number is missing."""
     entries: list[tuple[int, Reading, Correction | None]] = []
     for reading in month.readings:
         entries.append((reading.order, reading, None))
@@ -84,64 +108,69 @@ def compute_bill(month: Month) -> Bill:
             f"the month has {month.total_entries} records and corrections, "
             f"{len(entries)} were found under the account's meters"
         )
-    units: dict[tuple[int, int], int] = defaultdict(int)
-    total = charge = clamped = 0
-    current: dict[tuple[bytes, int], tuple[int, int]] = {}
-    for order, reading, correction in entries:
+    return entries
+
+
+class _Pricing:
+    """The running total of a month: Wh, and Wh times rate, by tariff and slab."""
+
+    def __init__(self, month: Month) -> None:
+        self.month = month
+        self.units: dict[tuple[int, int], int] = defaultdict(int)
+        self.total_wh = self.charge = self.clamped = 0
+        self._current: dict[tuple[bytes, int], tuple[int, int]] = {}
+
+    def add_reading(self, order: int, reading: Reading) -> None:
+        if reading.before_wh != self.total_wh:
+            raise BillMismatch(
+                f"reading {order} was priced after {reading.before_wh} Wh, "
+                f"the readings before it sum to {self.total_wh}"
+            )
+        self.charge += self._price(reading.tariff, self.total_wh, reading.import_wh, 1)
+        self.total_wh += reading.import_wh
+        self._current[reading.meter, reading.period] = (reading.import_wh, reading.tariff)
+
+    def add_correction(self, reading: Reading, correction: Correction) -> None:
+        """The old value's price is taken back, the new one's added, never below zero in all."""
         key = (reading.meter, reading.period)
-        if correction is None:
-            if reading.before_wh != total:
-                raise BillMismatch(f"reading {order} was priced after {reading.before_wh} Wh, "
-                                   f"the readings before it sum to {total}")  # fmt: skip
-            parts = [(reading.tariff, total, reading.import_wh, 1)]
-            total += reading.import_wh
-            current[key] = (reading.import_wh, reading.tariff)
-        else:
-            old_wh, old_tariff = current[key]
-            rest = total - old_wh
-            parts = [
-                (number, rest if month_tariff(month, number).telescopic else reading.before_wh,
-                 wh, sign)
-                for number, wh, sign in (
-                    (correction.tariff, correction.import_wh, 1), (old_tariff, old_wh, -1)
-                )
-            ]  # fmt: skip
-            total = rest + correction.import_wh
-            current[key] = (correction.import_wh, correction.tariff)
-        change = 0
-        for number, before, wh, sign in parts:
-            tariff = month_tariff(month, number)
-            for slab, part in compute_lines(tariff, before, wh):
-                units[number, slab] += sign * part
-                change += sign * part * tariff.rates[slab]
-        if correction is not None and change < -charge:
-            clamped += -charge - change
-            change = -charge
-        charge += change
-    if (total, charge) != (month.total_import_wh, month.total_charge):
+        old_wh, old_tariff = self._current[key]
+        rest_wh = self.total_wh - old_wh
+        change = self._price_again(correction.tariff, reading, rest_wh, correction.import_wh, 1)
+        change += self._price_again(old_tariff, reading, rest_wh, old_wh, -1)
+        if change < -self.charge:
+            self.clamped += -self.charge - change
+            change = -self.charge
+        self.charge += change
+        self.total_wh = rest_wh + correction.import_wh
+        self._current[key] = (correction.import_wh, correction.tariff)
+
+    def _price_again(
+        self, number: int, reading: Reading, rest_wh: int, units_wh: int, sign: int
+    ) -> int:
+        """Telescopic units come on top of the rest, others stand at the reading's own place."""
+        telescopic = month_tariff(self.month, number).telescopic
+        before_wh = rest_wh if telescopic else reading.before_wh
+        return self._price(number, before_wh, units_wh, sign)
+
+    def _price(self, number: int, before_wh: int, units_wh: int, sign: int) -> int:
+        tariff = month_tariff(self.month, number)
+        charge = 0
+        for slab, part_wh in compute_lines(tariff, before_wh, units_wh):
+            self.units[number, slab] += sign * part_wh
+            charge += sign * part_wh * tariff.rates[slab]
+        return charge
+
+
+def _check_totals(month: Month, total_wh: int, charge: int, export_wh: int) -> None:
+    if (total_wh, charge) != (month.total_import_wh, month.total_charge):
         raise BillMismatch(
-            f"the readings give {total} Wh and {charge} Wh x rate, the contract has "
+            f"the readings give {total_wh} Wh and {charge} Wh x rate, the contract has "
             f"{month.total_import_wh} and {month.total_charge}"
         )
-    export_wh = sum(reading.current.export_wh for reading in month.readings)
     if export_wh != month.total_export_wh:
         raise BillMismatch(
             f"the readings export {export_wh} Wh, the contract has {month.total_export_wh}"
         )
-    return Bill(
-        month=month,
-        lines=_make_lines(month, units),
-        clamped_charge=clamped,
-        import_wh=total,
-        export_wh=export_wh,
-        charge=charge,
-        amount=(charge + WH_PER_KWH // 2) // WH_PER_KWH,
-        estimated=tuple(
-            one for one in month.readings
-            if one.current.quality & (QUALITY_ESTIMATED | QUALITY_NOMINAL_VOLTAGE)
-        ),
-        corrected=tuple(one for one in month.readings if one.corrections),
-    )  # fmt: skip
 
 
 def month_tariff(month: Month, number: int) -> Tariff:
