@@ -24,6 +24,7 @@ from typing import Any
 import pytest
 
 from ledger.block import decode_block, quorum
+from ledger.chain import Chain
 from ledger.consensus.messages import Authors, Kind, Network, Vote, decode_message
 from ledger.consensus.signer import SignerRecord, decode_record
 from ledger.crypto.address import address_of, to_checksum
@@ -169,7 +170,11 @@ class Validator:
                 rule.check_frame(event.data)
             elif event.file.startswith(f"TCP:[127.0.0.1:{self.member.rpc_port}->"):
                 rule.check_answer(event.data)
+            generation = self.disk.generation
             self.disk.take(event)
+            if self.disk.generation != generation:
+                rule.check_start()
+        rule.close()
 
 
 class Rules:
@@ -183,6 +188,7 @@ class Rules:
         self.validator = validator
         self.members = len(validator.grid.network.members)
         self.found: tuple[int, SqliteStore] | None = None
+        self.told = 0  # the highest block that was told of
 
     def open_disk(self) -> SqliteStore:
         """The store as a power cut at this moment would leave it."""
@@ -247,7 +253,19 @@ class Rules:
         assert store.get_body(height)
         assert store.get_certificate(height)
         assert self.load_record().lease >= (height + 1, 0)
+        self.told = max(self.told, height)
         self.count(where)
+
+    def check_start(self) -> None:
+        """A node starts from what a power cut leaves after this sync, be it the very first one."""
+        disk = self.validator.disk
+        store = SqliteStore(disk.save(self.validator.folder / "start" / str(disk.generation)))
+        try:
+            chain = Chain(store, self.validator.grid.network.genesis)
+            assert chain.head.number == store.head_height() >= self.told
+        finally:
+            store.close()
+        self.count("start")
 
     def load_record(self) -> SignerRecord:
         data = self.open_disk().load_signer()
@@ -265,7 +283,7 @@ def test_what_a_validator_says_is_on_its_disk(tmp_path: Path) -> None:
     print(validator.checked)
     blocks = {receipt["blockHash"] for receipt in validator.receipts}
     assert len(blocks) == BLOCKS_TOGETHER + BLOCKS_WITHOUT_ONE
-    for kind in ("PROPOSAL", "PREPARE", "COMMIT", "ROUND_CHANGE", "STATUS", "receipt"):
+    for kind in ("PROPOSAL", "PREPARE", "COMMIT", "ROUND_CHANGE", "STATUS", "receipt", "start"):
         assert validator.checked.get(kind), f"no {kind} was seen: {validator.checked}"
     assert validator.checked["COMMIT"] >= len(blocks)
     assert validator.checked["receipt"] >= len(blocks)
