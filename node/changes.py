@@ -28,9 +28,11 @@ class ValidatorChanges:
             self.note(chain.header(height))
 
     def note(self, header: Header) -> None:
-        """Take in the next block."""
-        if header.mix_hash != header.extra_data:
-            self.heights.append(header.number)
+        """Take in the next block, and those before it that a failing disk kept from being told."""
+        missed = range(self._complete_to + 1, header.number)
+        for one in (*map(self._chain.header, missed), header):
+            if one.mix_hash != one.extra_data:
+                self.heights.append(one.number)
         self._complete_to = header.number
 
     def save(self) -> None:

@@ -15,7 +15,7 @@ from typing import Protocol
 from ledger.block import Block, Certificate
 from ledger.chain import Chain, Committed
 from ledger.consensus import events as ev
-from ledger.errors import BlockNotYet, InvalidBlock, LedgerError, StoreError
+from ledger.errors import BlockNotYet, EncodingError, InvalidBlock, LedgerError, StoreError
 from ledger.types import Address
 from node.log import Log
 
@@ -181,10 +181,15 @@ class Interpreter:
             return
         self.trouble = None
         self._log.info("store", "the disk works again: signing resumes")
-        self.start()
+        try:
+            self.start()
+        except StoreError as error:  # it takes writes, but reading failed
+            self.note_flush_failed(error)
+        except EncodingError as error:
+            self._halt(error)
 
     def note_flush_failed(self, error: StoreError) -> None:
-        """The state could not be written: no more blocks until it can."""
+        """The state could not be written, or the record read: no more blocks until it can."""
         self._disk_failed(error)
         self.feed(self._events.pop())
 

@@ -8,7 +8,7 @@ around it (`daemon`).
 import asyncio
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -158,8 +158,8 @@ class Node:
             ) from error
         await self.network.start(self.config.peers_host, self.config.peers_port)
         self._tasks = [
-            asyncio.create_task(self._guard("sync", self.sync.run())),
-            asyncio.create_task(self._guard("tick", self._keep_ticking())),
+            asyncio.create_task(self._keep_running("sync", self.sync.run)),
+            asyncio.create_task(self._keep_running("tick", self._keep_ticking)),
         ]
 
     async def stop(self) -> None:
@@ -177,13 +177,17 @@ class Node:
             self.log.error("store", "could not write at the end", why=error)
         self._executor.shutdown()
 
-    async def _guard(self, name: str, work: Any) -> None:
-        """Run a task to its end; a fault of ours in it is said, not lost."""
-        try:
-            await work
-        except Exception as error:
-            self.log.bug(name, error)
-            raise
+    async def _keep_running(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Run it for ever. What goes wrong is said and it goes on: a node without a tick answers
+        as ever, but sends no status, and what is lost on the way is lost for good."""
+        while True:
+            try:
+                await work()
+            except StoreError as error:
+                self.log.seldom("store", "the disk failed", task=name, why=error)
+            except Exception as error:
+                self.log.bug(name, error)
+            await asyncio.sleep(TICK_S)
 
     async def _keep_ticking(self) -> None:
         while True:

@@ -17,6 +17,7 @@ from ledger.genesis import NETWORK_CONTRACT
 from ledger.store.sqlite import SqliteStore
 from ledger.transaction import Transaction, sign_transaction
 from node import interpreter
+from node import node as node_module
 from node.client import Client, RpcError
 from node.devnet import find_free_ports
 from node.errors import NodeError
@@ -60,6 +61,14 @@ def test_four_nodes_agree_whoever_is_asked(make_local_network: Any) -> None:
         sent = client.call("eth_sendRawTransaction", "0x" + transfer(network, nonce).raw.hex())
         client.wait_for_receipt(sent)
     until(lambda: agree(network, 1))
+    # Who knows that all are neighbours passes nothing on: in a full mesh each line carries it once.
+    until(
+        lambda: all(
+            len(peer.neighbours) == 2
+            for node in network.nodes.values()
+            for peer in node.network.peers.values()
+        )
+    )
     balances = {c.call("eth_getBalance", to_checksum(network.accounts[1])) for c in clients}
     assert len(balances) == 1
     peers = clients[0].call("admin_peers")
@@ -236,6 +245,27 @@ def test_json_rpc_in_tls_with_the_nodes_own_certificate(make_local_network: Any)
     key = network.members[0].folder / "node.key"
     with pytest.raises(NodeError, match="not a certificate with its private key"):
         network.start(rpc_tls_port=port, rpc_tls_certificate=key, rpc_tls_key=key)
+
+
+def test_a_full_disk_does_not_end_the_tick(
+    make_local_network: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Filters are saved from time to time; where that fails, statuses must go on."""
+    monkeypatch.setattr(node_module, "FILTERS_SAVE_TICKS", 1)
+    monkeypatch.setattr(node_module, "TICK_S", 0.05)
+    network = make_local_network(1)
+    network.start()
+    node = network.nodes[0]
+    disk = FullDisk(monkeypatch, node)
+    disk.full = True
+    client = network.client()
+    client.call("eth_newBlockFilter")
+    until(lambda: "the disk failed" in network.logs[0].getvalue())
+    ticks = node._ticks
+    until(lambda: node._ticks > ticks + 2)
+    disk.full = False
+    until(lambda: not node.filters.changed)
+    client.close()
 
 
 def test_two_daemons_on_one_folder_and_another_network_are_refused(
