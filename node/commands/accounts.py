@@ -12,9 +12,9 @@ from ledger.crypto.keystore import decrypt_key, encrypt_key
 from ledger.crypto.wallet import derive_key, generate_mnemonic
 from ledger.encoding.hexadecimal import decode_data, decode_quantity, encode_data
 from ledger.errors import EncodingError
-from node.client import Client
 from node.commands.common import (
     ADDRESS,
+    connect,
     console,
     json_option,
     key_files,
@@ -32,7 +32,9 @@ from node.commands.common import (
 )
 from node.errors import NodeError
 
-WEI = 10**18
+DECIMALS = 18
+WEI: int = 10**DECIMALS
+DIGITS_MAX = 96  # 2**256 - 1 wei has 78
 WORDS_MIN = 12  # of a BIP-39 mnemonic
 IMPORTED = "a Web3 key file, 64 hex digits, or the words of a mnemonic"
 
@@ -74,7 +76,7 @@ def new(with_mnemonic: bool, keystore: Path, password_file: Path | None, as_json
     if as_json:
         print_json({"address": address, "file": str(path), "mnemonic": words})
         return
-    console.print(f"account  [bold]{address}[/bold]\nkey file {path}", soft_wrap=True)
+    show_key(private_key, path)
     if words:
         console.print(f"words    {words}\nWrite the words down; whoever has them has the account.")
 
@@ -130,7 +132,12 @@ def import_account(source: Path, index: int, keystore: Path, password_file: Path
         private_key = read_bare_key(source, text, index)
         password = read_password(password_file, confirm=True)
     path = save_key(keystore, private_key, new_keystore(private_key, password))
-    console.print(f"account  [bold]{to_checksum(address_of(private_key))}[/bold]\nkey file {path}")
+    show_key(private_key, path)
+
+
+def show_key(private_key: bytes, path: Path) -> None:
+    address = to_checksum(address_of(private_key))
+    console.print(f"account  [bold]{address}[/bold]\nkey file {path}", soft_wrap=True)
 
 
 def read_bare_key(source: Path, text: str, index: int) -> bytes:
@@ -176,7 +183,7 @@ def balance(address: bytes, rpc: str, as_json: bool) -> None:
     Example:
       wattledger account balance 0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266
     """
-    client = Client(rpc)
+    client = connect(rpc)
     wei = decode_quantity(client.call("eth_getBalance", encode_data(address), "latest"))
     nonce = decode_quantity(client.call("eth_getTransactionCount", encode_data(address), "latest"))
     if as_json:
@@ -207,7 +214,7 @@ def send(
       wattledger account send 0xf39F...2266 0x7099...79C8 1.5
     """
     receipt = send_transaction(
-        Client(rpc), sender, keystore, password_file, to=recipient, value=parse_amount(amount)
+        connect(rpc), sender, keystore, password_file, to=recipient, value=parse_amount(amount)
     )
     block = decode_quantity(receipt["blockNumber"])
     console.print(f"sent in block {block}: {receipt['transactionHash']}", soft_wrap=True)
@@ -215,15 +222,15 @@ def send(
 
 def parse_amount(text: str) -> int:
     """Coins with up to 18 decimals, or whole wei with the ending `wei`; without floats."""
-    try:
-        if text.endswith("wei"):
-            return int(text.removesuffix("wei"))
-        whole, _, decimals = text.partition(".")
-        if len(decimals) > 18 or not (whole + decimals).isdecimal():
-            raise ValueError
-        return int(whole or "0") * WEI + int(decimals.ljust(18, "0") or "0")
-    except ValueError as error:
-        raise NodeError(f"{text!r} is no amount: expected 1.5 or 10wei") from error
+    whole, _, decimals = ("0", "", text[:-3]) if text.endswith("wei") else text.partition(".")
+    digits = whole + decimals
+    if not (digits.isascii() and digits.isdecimal()) or len(digits) > DIGITS_MAX:
+        raise NodeError(f"{text!r:.80} is no amount: expected 1.5 or 10wei")
+    if text.endswith("wei"):
+        return int(decimals)
+    if len(decimals) > DECIMALS:
+        raise NodeError(f"{text} is no amount: a coin has {DECIMALS} decimals")
+    return int(whole or "0") * WEI + int(decimals.ljust(DECIMALS, "0"))
 
 
 def format_wei(wei: int) -> str:

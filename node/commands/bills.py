@@ -9,9 +9,10 @@ from node.billing.bill import compute_bill
 from node.billing.month import Month, parse_month, read_month
 from node.billing.render import bill_json, bill_notes, bill_table, format_kwh, format_time
 from node.billing.sources import BelievedWords, get_source, make_layout
-from node.client import Client
+from node.billing.words import Layout
 from node.commands.common import (
     ADDRESS,
+    connect,
     console,
     json_option,
     make_table,
@@ -19,16 +20,25 @@ from node.commands.common import (
     print_json,
     rpc_option,
 )
+from node.errors import NodeError
 
 CONTRACT_HELP = "The grid's Metering contract."
 DAY_S = 86_400
 
 
+def check_is_metering(layout: Layout, contract: bytes) -> None:
+    """Raises NodeError for another contract, whose fields mean other things."""
+    name = layout.model.name
+    if name != "Metering":
+        raise NodeError(f"{to_checksum(contract)} holds the contract {name}, not Metering")
+
+
 def load_month(rpc: str, contract: bytes, account: bytes, month: str) -> Month:
     """An account's month as a node says it is."""
-    client = Client(rpc)
+    client = connect(rpc)
     height = client.height()
     layout = make_layout(get_source(client, contract, height), contract)
+    check_is_metering(layout, contract)
     return read_month(layout, BelievedWords(client, contract, height), account, parse_month(month))
 
 

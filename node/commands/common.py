@@ -44,6 +44,13 @@ def rpc_option(function: F) -> F:
     )(function)  # fmt: skip
 
 
+def connect(rpc: str) -> Client:
+    """A connection to a node that is closed when the command ends."""
+    client = Client(rpc)
+    click.get_current_context().call_on_close(client.close)
+    return client
+
+
 def check_month(ctx: click.Context, param: click.Parameter, value: str) -> str:
     from node.billing.month import parse_month  # few commands need it and what it brings
 
@@ -107,9 +114,12 @@ def print_json(value: Any) -> None:
 def make_table(*columns: str, title: str | None = None) -> Table:
     """A table whose columns are right-aligned where their name starts with `>`."""
     table = Table(title=title, title_justify="left")
-    for column in columns:
+    for index, column in enumerate(columns):
         right = column.startswith(">")
-        table.add_column(column.lstrip(">"), justify="right" if right else "left")
+        # The first column names the row: an address broken in two is none.
+        table.add_column(
+            column.lstrip(">"), justify="right" if right else "left", no_wrap=index == 0
+        )
     return table
 
 

@@ -23,9 +23,10 @@ from node.abi_text import (
     render_value,
     signature,
 )
-from node.client import Client, RpcError
+from node.client import RpcError
 from node.commands.common import (
     ADDRESS,
+    connect,
     console,
     json_option,
     keystore_option,
@@ -173,7 +174,7 @@ def deploy(
     constructor = [entry for entry in artifact["abi"] if entry["type"] == "constructor"]
     inputs = constructor[0]["inputs"] if constructor else []
     data = decode_data(artifact["bytecode"]) + encode_arguments("constructor", inputs, arguments)
-    receipt = send_transaction(Client(rpc), sender, keystore, password_file, to=None, data=data)
+    receipt = send_transaction(connect(rpc), sender, keystore, password_file, to=None, data=data)
     if decode_quantity(receipt["status"]) != 1:
         raise NodeError(f"the constructor of {artifact['contractName']} reverted")
     address = to_checksum(decode_data(receipt["contractAddress"]))
@@ -207,7 +208,7 @@ def call(
     entry = find_entry(entries, method)
     data = abi.selector(signature(entry)) + encode_arguments(method, entry["inputs"], arguments)
     try:
-        result = Client(rpc).call_contract(address, data)
+        result = connect(rpc).call_contract(address, data)
     except RpcError as error:
         raise explained(entries, error) from error
     values = abi.decode([abi_type(output) for output in entry["outputs"]], result)
@@ -255,7 +256,7 @@ def send(
     data = abi.selector(signature(entry)) + encode_arguments(method, entry["inputs"], arguments)
     try:
         receipt = send_transaction(
-            Client(rpc), sender, keystore, password_file, to=address, data=data, value=value
+            connect(rpc), sender, keystore, password_file, to=address, data=data, value=value
         )
     except RpcError as error:
         raise explained(entries, error) from error

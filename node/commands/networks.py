@@ -63,8 +63,10 @@ def network() -> None:
               help="Account that may deploy contracts; may be repeated.")  # fmt: skip
 @click.option("--block-period-ms", default=1_000, show_default=True, type=click.IntRange(0),
               help="Least time between two blocks.")  # fmt: skip
-@click.option("--rpc-port", default=8545, show_default=True, type=click.IntRange(1, 65_535))
-@click.option("--peer-port", default=30_545, show_default=True, type=click.IntRange(1, 65_535))
+@click.option("--rpc-port", default=8545, show_default=True, type=click.IntRange(1, 65_535),
+              help="Port for JSON-RPC; on one host node i has PORT + i.")  # fmt: skip
+@click.option("--peer-port", default=30_545, show_default=True, type=click.IntRange(1, 65_535),
+              help="Port for peers; on one host node i has PORT + i.")  # fmt: skip
 def new(
     out: Path,
     name: str,

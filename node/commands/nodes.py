@@ -4,8 +4,7 @@ from pathlib import Path
 
 import click
 
-from node.client import Client
-from node.commands.common import console, json_option, make_table, print_json, rpc_option
+from node.commands.common import connect, console, json_option, make_table, print_json, rpc_option
 from node.service import install_service
 
 CONFIG_HELP = "The node's settings, node.toml."
@@ -41,7 +40,7 @@ def status(rpc: str, as_json: bool) -> None:
     Example:
       wattledger node status --rpc http://127.0.0.1:8545
     """
-    answer = Client(rpc).call("wattledger_status")
+    answer = connect(rpc).call("wattledger_status")
     if as_json:
         print_json(answer)
         return

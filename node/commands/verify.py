@@ -1,5 +1,7 @@
 """`wattledger verify bill`: a bill proved from the network file, whatever the node says."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
@@ -19,8 +21,10 @@ from node.billing.sources import (
     prove_contract,
 )
 from node.client import Client
+from node.commands.bills import check_is_metering
 from node.commands.common import (
     ADDRESS,
+    connect,
     console,
     json_option,
     month_option,
@@ -62,8 +66,10 @@ def verify_bill(
       wattledger verify bill --network network.json --contract 0x5FbD...0aa3 \\
         --account 0x7099...79C8 --month 2026-11
     """
-    client = Client(rpc)
-    followed = follow_chain(client, load_network_file(network).genesis)
+    client = connect(rpc)
+    genesis = load_network_file(network).genesis
+    with answers_of(client):
+        followed = follow_chain(client, genesis)
     accepted = decode_data(code_hash, 32) if code_hash else None
     proved, words, standard = prove_bill(client, followed, contract, account, month, accepted)
     if as_json:
@@ -89,6 +95,19 @@ def verify_bill(
         console.print(line, highlight=False)
 
 
+@contextmanager
+def answers_of(client: Client, what: str = "") -> Iterator[None]:
+    """Name what was false in a node's answers: a proof, or their very shape. Raises ProofError."""
+    try:
+        yield
+    except ProofError as error:
+        if not what:
+            raise
+        raise ProofError(f"{client.url} gave a false proof {what}: {error}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise ProofError(f"{client.url} does not answer as a node does: {error!r}") from error
+
+
 def prove_bill(
     client: Client,
     followed: FollowedChain,
@@ -103,19 +122,21 @@ def prove_bill(
     for a false proof, BillMismatch where the contract's total is not its
     readings'.
     """
-    state, source = prove_contract(client, followed, contract)
+    address = to_checksum(contract)
+    with answers_of(client, f"of {address} in block {followed.header.number}"):
+        state, source = prove_contract(client, followed, contract)
     standard = source == resources.files("contracts_py").joinpath("metering.py").read_bytes()
     if not standard and state.code_hash != accepted:
         raise NodeError(
-            f"proved: {to_checksum(contract)} holds another contract than the metering.py of this "
+            f"proved: {address} holds another contract than the metering.py of this "
             "version. Where you know its source and trust it to keep the same rules, say so with "
             f"--code-hash 0x{state.code_hash.hex()}"
         )
+    layout = make_layout(source, contract)
+    check_is_metering(layout, contract)
     words = ProvenWords(client, contract, followed.header, state)
-    try:
-        found = read_month(make_layout(source, contract), words, account, parse_month(month))
-    except (KeyError, TypeError) as error:
-        raise ProofError(f"{client.url} gave a proof without {error}") from error
+    with answers_of(client, f"of the storage of {address} in block {followed.header.number}"):
+        found = read_month(layout, words, account, parse_month(month))
     return compute_bill(found), words, standard
 
 
