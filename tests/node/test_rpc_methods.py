@@ -263,7 +263,7 @@ MALFORMED_RAW = [
     ("0xzz", -32602, "invalid argument 0 (transaction)"),
     ("0x123", -32602, "odd length"),
     ("abcd", -32602, "without 0x prefix"),
-    ("0x" + "00" * 140_000, -32602, "oversized data: transaction size 140000, limit 131072"),
+    ("0x" + "00" * 140_000, -32000, "oversized data: transaction size 140000, limit 131072"),
     ("0xc0", -32000, "rlp: "),
     ("0x03c0", -32000, "transaction type not supported"),
     ("0x" + "f8" * 500, -32000, "rlp: "),
