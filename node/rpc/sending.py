@@ -11,7 +11,7 @@ from ledger.crypto.address import to_checksum
 from ledger.crypto.keccak import keccak256
 from ledger.crypto.secp256k1 import sign
 from ledger.encoding.hexadecimal import decode_data
-from ledger.errors import LedgerError, WrongChainId
+from ledger.errors import LedgerError, TransactionTooLarge, WrongChainId
 from ledger.transaction import MAX_TRANSACTION_BYTES, Transaction, sign_transaction
 from ledger.types import Address
 from node.rpc.calls import estimate_gas
@@ -22,7 +22,6 @@ from node.rpc.format import format_transaction
 from node.rpc.parameters import (
     CallRequest,
     Parameter,
-    ParameterError,
     parse_account,
     parse_call,
     parse_data,
@@ -33,12 +32,11 @@ _HEX_MAX = 2 + 2 * MAX_TRANSACTION_BYTES
 
 
 def parse_raw(value: JsonValue) -> bytes:
-    """A raw transaction in hex; one that is far too long is refused before it is decoded."""
+    """A raw transaction in hex; one that is too long is refused as by geth, and not decoded."""
     text = parse_text(value)
     if len(text) > _HEX_MAX:
-        raise ParameterError(
-            f"oversized data: transaction size {len(text) // 2 - 1}, limit {MAX_TRANSACTION_BYTES}"
-        )
+        size = len(text) // 2 - 1
+        raise explain_ledger_error(TransactionTooLarge(size, MAX_TRANSACTION_BYTES))
     if text[:2] == "0x":
         # The common case without looking at each digit: what fromhex skips makes it too short.
         try:
