@@ -98,7 +98,7 @@ class Decision:
         if vote.kind is Kind.PROPOSAL:
             self._keep_block(rules.check_proposal(self.place, message, author))
             for change in message.round_changes:
-                self.votes.add(self.place.authors.author_of(change), Message(change))
+                self.votes.hear(self.place.authors.author_of(change), change.round)
         elif vote.kind is Kind.ROUND_CHANGE:
             try:
                 prepared = rules.check_round_change(self.place, message)

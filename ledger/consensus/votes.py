@@ -67,10 +67,14 @@ class Votes:
                 return False
             del self._slots[kind, oldest][author]
         self._slots.setdefault((kind, round_), {})[author] = message
-        self.latest[author] = max(round_, self.latest.get(author, 0))
+        self.hear(author, round_)
         if kind is Kind.ROUND_CHANGE:
             self.round_changes[author] = max(round_, self.round_changes.get(author, 0))
         return True
+
+    def hear(self, author: Address, round_: int) -> None:
+        """An author was in this round, also where that is known from what another sent."""
+        self.latest[author] = max(round_, self.latest.get(author, 0))
 
     def of(self, kind: Kind, round_: int) -> dict[Address, Message]:
         return self._slots.get((kind, round_), {})

@@ -1,0 +1,170 @@
+"""Small networks told as prose, word for word: what a change of the engine does is read here.
+
+Messages arrive in the order they were sent; blocks are built and checked at once. After a change
+that is meant, run with REWRITE=1 in the environment and read the difference.
+"""
+
+import os
+from collections import deque
+from pathlib import Path
+
+import pytest
+
+from ledger.consensus import events as ev
+from ledger.consensus.messages import Kind, Message, decode_message
+from ledger.consensus.signer import decode_record
+from tests.consensus.desk import NAMES, TIMEOUT_MS, Desk, block_of
+from tests.simulator.stand_ins import GENESIS_HASH
+
+FOLDER = Path(__file__).parent / "transcripts"
+
+
+class Narrator:
+    """Four nodes at one table; `silent` ones neither say nor hear anything."""
+
+    def __init__(self, silent: str = "") -> None:
+        self.lines: list[str] = []
+        self.silent = silent
+        self.desks = {name: Desk(me=name, start=False) for name in "ABCD"}
+        self.blocks: dict[bytes, str] = {}
+        self.mail: deque[tuple[str, str, bytes]] = deque()
+        self.lost: set[tuple[str, Kind]] = set()
+        for name in self.up():
+            self.desks[name].start()
+
+    def up(self) -> list[str]:
+        return [name for name in "ABCD" if name not in self.silent]
+
+    def title(self, text: str) -> None:
+        self.lines += ["", text, ""] if self.lines else [text, ""]
+
+    def step(self, name: str, event: ev.Event, after_ms: int = 0) -> None:
+        for effect in self.desks[name].step(event, after_ms):
+            self.carry_out(name, effect)
+
+    def carry_out(self, name: str, effect: ev.Effect) -> None:
+        match effect:
+            case ev.Persist(data):
+                record = decode_record(data)
+                held = f", locked on {self.name_of(record.commit.digest)}" if record.commit else ""
+                self.lines.append(f"    {name} writes its lease of {record.lease}{held}.")
+            case ev.Send(message):
+                said = decode_message(message)
+                self.lines.append(f"    {name} says {self.phrase(said)}.")
+                if (name, said.vote.kind) not in self.lost:
+                    self.mail += [(name, to, message) for to in self.up() if to != name]
+            case ev.BuildBlock(height, round_):
+                block = block_of(self.desks[name].address(name), round_)
+                self.blocks[block.hash] = f"block {name.lower()}{round_}"
+                self.lines.append(f"    {name} builds {self.name_of(block.hash)}.")
+                self.step(name, ev.BlockBuilt(height, round_, block))
+            case ev.CheckBlock(block):
+                self.lines.append(f"    {name} finds {self.name_of(block.hash)} valid.")
+                self.step(name, ev.BlockChecked(block.hash, ev.Verdict.VALID))
+            case ev.CommitBlock(block, certificate, _):
+                by = "".join(NAMES[i] for i in self.signers(certificate.signatures, block.hash))
+                self.lines.append(
+                    f"    {name} imports {self.name_of(block.hash)}, certified in round "
+                    f"{certificate.round} by {by}, with the lease of the next height."
+                )
+                validators = tuple(self.desks[name].addresses)
+                imported = ev.BlockImported(block.number, block.hash, validators, False)
+                self.step(name, imported)
+
+    def signers(self, signatures: tuple[bytes, ...], digest: bytes) -> list[int]:
+        desk = self.desks["A"]
+        by_seal = {
+            desk.vote(name, Kind.COMMIT, round_, digest).signature: i
+            for i, name in enumerate("ABCD")
+            for round_ in range(4)
+        }
+        return [by_seal[signature] for signature in signatures]
+
+    def deliver(self) -> None:
+        while self.mail:
+            source, target, message = self.mail.popleft()
+            self.step(target, ev.Received(source.encode(), message))
+
+    def name_of(self, digest: bytes | None) -> str:
+        return self.blocks[digest] if digest is not None else "nothing"
+
+    def phrase(self, said: Message) -> str:
+        vote = said.vote
+        if vote.kind is Kind.ROUND_CHANGE:
+            if vote.prepared_round is None:
+                return f"ROUND-CHANGE to round {vote.round}, nothing prepared"
+            return (
+                f"ROUND-CHANGE to round {vote.round}, {self.name_of(vote.digest)} prepared in "
+                f"round {vote.prepared_round} by {len(said.prepares)}"
+            )
+        text = f"{vote.kind.name} of {self.name_of(vote.digest)} in round {vote.round}"
+        if said.round_changes:
+            text += f", with {len(said.round_changes)} ROUND-CHANGEs"
+            text += f" and {len(said.prepares)} PREPAREs" if said.prepares else ""
+        return text
+
+    def wait(self, ms: int) -> None:
+        self.lines.append(f"    ({ms} ms pass)")
+        for name in self.up():
+            self.step(name, ev.Woke(), ms)
+        self.deliver()
+
+    def work(self) -> None:
+        for name in self.up():
+            self.step(name, ev.WorkWaiting(True))
+        self.deliver()
+
+
+def check(name: str, narrator: Narrator) -> None:
+    text = "\n".join(narrator.lines) + "\n"
+    path = FOLDER / f"{name}.txt"
+    if os.environ.get("REWRITE"):
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+def test_the_normal_case() -> None:
+    table = Narrator()
+    table.title("Four validators at height 1; B is the proposer of round 0. A transaction waits.")
+    table.work()
+    check("normal_case", table)
+
+
+def test_a_round_change_without_a_lock() -> None:
+    table = Narrator(silent="B")
+    table.title("B, the proposer of round 0, is down. A transaction waits.")
+    table.work()
+    table.wait(TIMEOUT_MS)
+    check("round_change", table)
+
+
+def test_a_round_change_with_a_lock() -> None:
+    table = Narrator()
+    table.title("All COMMITs of round 0 are lost.")
+    table.lost = {(name, Kind.COMMIT) for name in "ABCD"}
+    table.work()
+    table.title("The round times out; C proposes the locked block again.")
+    table.lost.clear()
+    table.wait(TIMEOUT_MS)
+    check("round_change_with_a_lock", table)
+
+
+def test_a_restart_in_the_middle() -> None:
+    table = Narrator()
+    table.title("COMMITs are lost, and A loses power after it has sent its own.")
+    table.lost = {(name, Kind.COMMIT) for name in "ABCD"}
+    table.work()
+    table.title("A starts again and sends what its disk holds. The others hear it now.")
+    table.lost.clear()
+    desk = table.desks["A"]
+    started = ev.Started(0, GENESIS_HASH, tuple(desk.addresses), desk.disk)
+    table.step("A", started)
+    table.deliver()
+    table.title("The round times out for all.")
+    table.wait(TIMEOUT_MS)
+    check("restart", table)
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.txt")), ids=lambda path: path.stem)
+def test_a_transcript_is_short_enough_to_read(path: Path) -> None:
+    assert len(path.read_text().splitlines()) < 80
