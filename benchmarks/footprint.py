@@ -1,4 +1,4 @@
-"""What a node takes: memory, disk, idle CPU, and the time it needs to start."""
+"""What a node takes: memory, disk, and CPU while nothing happens."""
 
 import asyncio
 import os
@@ -30,7 +30,6 @@ from ledger.store.sqlite import SqliteStore
 METERS = 100
 HOURS = 24  # a day of so many meters
 IDLE_S = 20.0
-START_BLOCKS = 100_000
 FIRST_PERIOD = 1_700_000_000 // 3_600
 
 
@@ -98,7 +97,7 @@ def _write_chain(block: int) -> None:
         meters = make_keys(200, "meter")
         owner = address_of(OWNER)
         contract = contract_address(owner, 0)
-        chain = Chain(SqliteStore(path), _genesis(owner))
+        chain = Chain(SqliteStore(path), make_genesis(owner))
         creation = creation_data("metering", ["uint32", "int32"], 3_600, 0)
         setup = [sign_call(OWNER, 0, None, creation, 14_000_000)]
         setup += [
@@ -108,27 +107,27 @@ def _write_chain(block: int) -> None:
             )
             for i, key in enumerate(meters)
         ]  # fmt: skip
-        _commit(chain, setup)
+        commit_block(chain, setup)
         chain.close()
         size, written = path.stat().st_size, written_bytes(os.getpid())
-        chain = Chain(SqliteStore(path), _genesis(owner))
+        chain = Chain(SqliteStore(path), make_genesis(owner))
         transactions = record_transactions(meters, contract, count, FIRST_PERIOD)
         for start in range(0, count, block):
-            _commit(chain, transactions[start : start + block])
+            commit_block(chain, transactions[start : start + block])
         chain.close()
         os.sync()
         stored = (path.stat().st_size - size) / count
         print(stored, (written_bytes(os.getpid()) - written) / count)
 
 
-def _genesis(owner: bytes) -> Genesis:
+def make_genesis(owner: bytes) -> Genesis:
     return Genesis(
         name="bench", chain_id=1947, timestamp=1_700_000_000, validators=(owner,),
         gas_limit=1_000_000_000,
     )  # fmt: skip
 
 
-def _commit(chain: Chain, transactions: list[Any]) -> None:
+def commit_block(chain: Chain, transactions: list[Any]) -> None:
     # A minute between blocks: what is kept for reading old states is then that of 256 blocks.
     built = chain.build(transactions, chain.head.timestamp + 60, chain.validators[0])
     assert not built.refused, built.refused[:1]
@@ -137,28 +136,10 @@ def _commit(chain: Chain, transactions: list[Any]) -> None:
     chain.commit(block, Certificate(block.number, 0, block.hash, (os.urandom(65),) * 3), None)
 
 
-def measure_start() -> dict[str, Any]:
-    """Seconds until a chain with 100,000 blocks behind it has its head."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "chain.sqlite"
-        owner = address_of(OWNER)
-        chain = Chain(SqliteStore(path), _genesis(owner), flush_blocks=512)
-        for _ in range(START_BLOCKS):
-            _commit(chain, [])
-        chain.close()
-        began = time.perf_counter()
-        chain = Chain(SqliteStore(path), _genesis(owner))
-        seconds = time.perf_counter() - began
-        assert chain.head.number == START_BLOCKS
-        chain.close()
-    return {"blocks": START_BLOCKS, "seconds": round(seconds, 3)}
-
-
 def run() -> dict[str, Any]:
     return {
         "node": measure_node(),
         "disk": [measure_disk(200), measure_disk(1)],
-        "start": measure_start(),
     }
 
 

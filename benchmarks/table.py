@@ -12,6 +12,7 @@ def make_table(results: dict[str, Any]) -> str:
         "throughput": _throughput,
         "latency": _latency,
         "footprint": _footprint,
+        "startup": _startup,
     }
     rows: list[Row] = []
     for name, make in makers.items():
@@ -67,7 +68,7 @@ def _latency(result: dict[str, Any]) -> list[Row]:
 
 
 def _footprint(result: dict[str, Any]) -> list[Row]:
-    node, start = result["node"], result["start"]
+    node = result["node"]
     rows = [
         ("memory of a node after a day of 100 meters",
          f"{node['memory_after_day_mb']} MB (empty {node['memory_empty_mb']} MB)", "80 MB"),
@@ -83,5 +84,8 @@ def _footprint(result: dict[str, Any]) -> list[Row]:
             (f"written to disk for a `record`, blocks of {disk['block_of']}",
              f"{disk['written_per_stored']} x stored", "3 x" if disk["block_of"] > 1 else "")
         )  # fmt: skip
-    rows.append((f"start with {start['blocks']:,} blocks", f"{start['seconds']} s", "2 s"))
     return rows
+
+
+def _startup(result: dict[str, Any]) -> list[Row]:
+    return [(f"start with {result['blocks']:,} blocks", f"{result['seconds']} s", "2 s")]

@@ -3,7 +3,6 @@
 import os
 import queue
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -13,27 +12,10 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from node.demo.grid import free_ports
+
 READY_S = 60  # a loaded machine of two cores starts four nodes in a fraction of this
 STOP_S = 30
-
-
-def free_ports(count: int) -> int:
-    """The first of `count` consecutive ports that are free on 127.0.0.1 just now."""
-    base = 20_000 + (os.getpid() * 97) % 20_000
-    for first in range(base, base + 20_000, 53):
-        sockets = []
-        try:
-            for port in range(first, first + count):
-                one = socket.socket()
-                sockets.append(one)
-                one.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        finally:
-            for one in sockets:
-                one.close()
-        return first
-    raise RuntimeError("no free ports on 127.0.0.1")
 
 
 @dataclass
@@ -52,7 +34,7 @@ class Devnet:
 @contextmanager
 def run_devnet(data: Path, *, nodes: int = 1, arguments: tuple[str, ...] = ()) -> Iterator[Devnet]:
     """`wattledger devnet` until the block ends; its output stands in `data`/devnet.log."""
-    port = free_ports(2 * nodes + 2)
+    port = free_ports(2 * nodes + 2)[0]
     data.mkdir(parents=True, exist_ok=True)
     log = data / "devnet.log"
     command = [
