@@ -4,11 +4,13 @@ Wallets rewrite `latest` to the number of a block they saw a while ago, so recen
 number too. Sources: Ethereum execution-apis; EIP-1186 (eth_getProof).
 """
 
+import time
 from typing import Any
 
 from ledger.crypto.address import to_checksum
 from ledger.types import Address
-from node.rpc.context import METHODS, Context, get_state
+from node.rpc.context import METHODS, Context, get_height, get_state
+from node.rpc.dispatch import rest
 from node.rpc.parameters import (
     LATEST,
     BlockTag,
@@ -49,25 +51,36 @@ def get_storage_at(context: Context, address: Address, slot: bytes, tag: BlockTa
 
 
 @METHODS.method("eth_getProof", ADDRESS, Parameter("slots", parse_slots), AT_BLOCK, heavy=True)
-def get_proof(
+async def get_proof(
     context: Context, address: Address, slots: tuple[bytes, ...], tag: BlockTag
 ) -> dict[str, Any]:
-    """An account and words of its storage, with what proves them under the block's state root."""
-    state = get_state(context, tag)
+    """An account and words of its storage, with what proves them under the block's state root.
+
+    Slots of an old state take milliseconds each, so it rests in between. The head may go on
+    meanwhile: then the state of this height is read as an old one.
+    """
+    chain, height = context.node.chain, get_height(context, tag)
+    state, is_head = chain.state_at(height), height == chain.head.number
     account = state.get_account(address)
-    return {
+    proof: dict[str, Any] = {
         "address": to_checksum(address),
         "accountProof": ["0x" + node.hex() for node in state.prove_account(address)],
         "balance": hex(account.balance),
         "codeHash": "0x" + account.code_hash.hex(),
         "nonce": hex(account.nonce),
         "storageHash": "0x" + account.storage_root.hex(),
-        "storageProof": [
+        "storageProof": [],
+    }
+    started = time.perf_counter()
+    for slot in slots:
+        proof["storageProof"].append(
             {
                 "key": "0x" + slot.hex(),
                 "value": hex(state.get_storage(address, slot)),
                 "proof": ["0x" + node.hex() for node in state.prove_storage(address, slot)],
             }
-            for slot in slots
-        ],
-    }
+        )
+        started = await rest(started)
+        if is_head and height != chain.head.number:
+            state, is_head = chain.state_at(height), False
+    return proof
