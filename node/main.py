@@ -66,7 +66,9 @@ def main(arguments: list[str] | None = None) -> Any:
     try:
         return cli.main(arguments, standalone_mode=True)
     except (LedgerError, MeterError, NodeError, ClientError) as error:
-        click.echo(f"error: {error}", err=True)
+        from node.commands.common import printable
+
+        click.echo(printable(f"error: {error}"), err=True)  # a node's words may be among them
     except OSError as error:
         if error.filename is None:
             raise  # nothing that the user has named: where it comes from matters

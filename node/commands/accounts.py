@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.markup import escape
 
 from ledger.crypto.address import address_of, to_checksum
 from ledger.crypto.keystore import decrypt_key, encrypt_key
@@ -28,6 +29,7 @@ from node.commands.common import (
     read_text,
     rpc_option,
     save_key,
+    say,
     send_transaction,
 )
 from node.errors import NodeError
@@ -78,7 +80,7 @@ def new(with_mnemonic: bool, keystore: Path, password_file: Path | None, as_json
         return
     show_key(private_key, path)
     if words:
-        console.print(f"words    {words}\nWrite the words down; whoever has them has the account.")
+        say(f"words    {words}\nWrite the words down; whoever has them has the account.")
 
 
 def new_private_key() -> bytes:
@@ -103,11 +105,11 @@ def list_accounts(keystore: Path, as_json: bool) -> None:
         print_json([{"address": to_checksum(a), "file": str(p)} for a, p in found.items()])
         return
     if not found:
-        console.print(f"no key files in {keystore}; make one with: wattledger account new")
+        say(f"no key files in {keystore}; make one with: wattledger account new")
         return
     table = make_table("account", "key file")
     for address, path in found.items():
-        table.add_row(to_checksum(address), str(path))
+        table.add_row(to_checksum(address), escape(str(path)))
     console.print(table)
 
 
@@ -137,7 +139,7 @@ def import_account(source: Path, index: int, keystore: Path, password_file: Path
 
 def show_key(private_key: bytes, path: Path) -> None:
     address = to_checksum(address_of(private_key))
-    console.print(f"account  [bold]{address}[/bold]\nkey file {path}", soft_wrap=True)
+    say(f"account  {address}\nkey file {path}")
 
 
 def read_bare_key(source: Path, text: str, index: int) -> bytes:
@@ -189,7 +191,7 @@ def balance(address: bytes, rpc: str, as_json: bool) -> None:
     if as_json:
         print_json({"address": to_checksum(address), "wei": str(wei), "nonce": nonce})
         return
-    console.print(f"{to_checksum(address)}: {format_wei(wei)} coins, {nonce} transactions sent")
+    say(f"{to_checksum(address)}: {format_wei(wei)} coins, {nonce} transactions sent")
 
 
 @account.command()
@@ -217,7 +219,7 @@ def send(
         connect(rpc), sender, keystore, password_file, to=recipient, value=parse_amount(amount)
     )
     block = decode_quantity(receipt["blockNumber"])
-    console.print(f"sent in block {block}: {receipt['transactionHash']}", soft_wrap=True)
+    say(f"sent in block {block}: {receipt['transactionHash']}")
 
 
 def parse_amount(text: str) -> int:

@@ -19,6 +19,7 @@ from node.commands.common import (
     month_option,
     print_json,
     rpc_option,
+    say,
 )
 from node.errors import NodeError
 
@@ -112,7 +113,7 @@ def bill(
         return
     console.print(bill_table(computed))
     for note in bill_notes(computed):
-        console.print(f"- {note}", highlight=False)
-    console.print(f"This is what {rpc} says. To prove it:\n  {command}", soft_wrap=True)
+        say(f"- {note}", soft_wrap=False)
+    say(f"This is what {rpc} says. To prove it:\n  {command}")
     if html is not None:
-        console.print(f"page written to {html}")
+        say(f"page written to {html}")

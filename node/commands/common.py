@@ -22,7 +22,7 @@ from node.errors import NodeError
 DEFAULT_RPC = "http://127.0.0.1:8545"
 KEY_FILE_BYTES_MAX = 100_000  # a Web3 key file has 500; whatever is far above is none
 
-console = Console()
+console = Console(emoji=False)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -109,6 +109,16 @@ ADDRESS = AddressType()
 
 def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
+
+
+def say(text: str, *, soft_wrap: bool = True) -> None:
+    """Text as it is, whatever a path or somebody on chain has written into it."""
+    console.print(printable(text), markup=False, highlight=False, soft_wrap=soft_wrap)
+
+
+def printable(text: str) -> str:
+    """Without characters that would command a terminal; they are shown as Python writes them."""
+    return "".join(one if one.isprintable() or one == "\n" else repr(one)[1:-1] for one in text)
 
 
 def make_table(*columns: str, title: str | None = None) -> Table:

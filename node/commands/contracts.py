@@ -34,6 +34,7 @@ from node.commands.common import (
     password_option,
     print_json,
     rpc_option,
+    say,
     send_transaction,
 )
 from node.errors import NodeError
@@ -104,7 +105,7 @@ def build(path: str, output: Path) -> None:
     """
     artifact = compile_artifact(path)
     output.write_text(json.dumps(artifact, indent=2) + "\n")
-    console.print(f"{artifact['contractName']}: {len(artifact['abi'])} ABI entries -> {output}")
+    say(f"{artifact['contractName']}: {len(artifact['abi'])} ABI entries -> {output}")
 
 
 @contract.command()
@@ -117,7 +118,7 @@ def check(path: str) -> None:
       wattledger contract check my_contract.py
     """
     source, model = compile_model(path)
-    console.print(
+    say(
         f"{path}: {model.name} keeps the rules ({len(source):,} bytes, "
         f"{len(model.methods)} methods, {len(model.fields)} storage fields)"
     )
@@ -183,9 +184,7 @@ def deploy(
         print_json({"address": address, "transactionHash": receipt["transactionHash"], "gas": gas})
         return
     block = decode_quantity(receipt["blockNumber"])
-    console.print(
-        f"{artifact['contractName']} at [bold]{address}[/bold], block {block}, gas {gas:,}"
-    )
+    say(f"{artifact['contractName']} at {address}, block {block}, gas {gas:,}")
 
 
 @contract.command()
@@ -219,7 +218,7 @@ def call(
         print_json(rendered[0] if len(rendered) == 1 else rendered)
         return
     for value in rendered:
-        click.echo(value if isinstance(value, str) else json.dumps(value))
+        say(value if isinstance(value, str) else json.dumps(value))
 
 
 @contract.command()
@@ -265,10 +264,9 @@ def send(
     if as_json:
         print_json(receipt)
         return
-    console.print(
+    say(
         f"{method}: block {decode_quantity(receipt['blockNumber'])}, "
-        f"gas {decode_quantity(receipt['gasUsed']):,}, {receipt['transactionHash']}",
-        soft_wrap=True,
+        f"gas {decode_quantity(receipt['gasUsed']):,}, {receipt['transactionHash']}"
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from ledger.crypto.address import to_checksum
-from node.commands.common import ADDRESS, console, make_table
+from node.commands.common import ADDRESS, console, make_table, say
 
 
 @click.command()
@@ -108,5 +108,5 @@ def new(
             f"http://{member.host}:{member.rpc_port}",
         )
     console.print(table)
-    console.print(f"network file {made.network_file}; give every node the same one")
-    console.print("copy each node's folder to its machine, then: wattledger node run --config ...")
+    say(f"network file {made.network_file}; give every node the same one")
+    say("copy each node's folder to its machine, then: wattledger node run --config ...")

@@ -3,8 +3,18 @@
 from pathlib import Path
 
 import click
+from rich.markup import escape
 
-from node.commands.common import connect, console, json_option, make_table, print_json, rpc_option
+from node.commands.common import (
+    connect,
+    console,
+    json_option,
+    make_table,
+    print_json,
+    printable,
+    rpc_option,
+    say,
+)
 from node.service import install_service
 
 CONFIG_HELP = "The node's settings, node.toml."
@@ -47,9 +57,9 @@ def status(rpc: str, as_json: bool) -> None:
     table = make_table("what", "value")
     for key, value in answer.items():
         if key != "explanation":
-            table.add_row(key, describe(value))
+            table.add_row(key, escape(printable(describe(value))))
     console.print(table)
-    console.print(answer.get("explanation", ""))
+    say(answer.get("explanation", ""), soft_wrap=False)
 
 
 def describe(value: object) -> str:

@@ -30,6 +30,7 @@ from node.commands.common import (
     month_option,
     print_json,
     rpc_option,
+    say,
 )
 from node.errors import NodeError
 from node.network_files import load_network_file
@@ -90,7 +91,7 @@ def verify_bill(
         return
     console.print(bill_table(proved))
     for note in bill_notes(proved):
-        console.print(f"- {note}", highlight=False)
+        say(f"- {note}", soft_wrap=False)
     for line in explain_proof(proved, followed, words, contract, standard):
         console.print(line, highlight=False)
 

@@ -18,7 +18,7 @@ HOME = "0x90F79bf6EB2c4f870365E785982E1f101E93b906"
 MONTH = "2026-10"
 FIRST_PERIOD = int(datetime(2026, 10, 1, tzinfo=UTC).timestamp()) // 3_600
 HOURS = 50
-REASON = "the clamp sat the wrong way <round>"
+REASON = "the clamp [/sat] the wrong way <round> \x1b[2J :bulb:"
 
 
 @dataclass(frozen=True)

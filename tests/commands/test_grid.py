@@ -128,6 +128,8 @@ def test_a_bill_for_people_says_how_to_prove_it(grid: Grid) -> None:
     text = succeed("bill", *grid.bill, *grid.rpc)
     assert f"{AMOUNT // 100}.{AMOUNT % 100:02d}" in text
     assert "nothing is charged for them" in " ".join(text.split())
+    assert "the clamp [/sat] the wrong way <round> \\x1b[2J :bulb:" in " ".join(text.split())
+    assert "\x1b" not in text
     command = text.splitlines()[-1].split()
     assert command[0] == "wattledger"
     command[command.index("network.json")] = str(grid.network)

@@ -49,6 +49,7 @@ def test_an_honest_node_proves_the_bill_that_it_tells(grid: Grid) -> None:
     assert proved["proved"]["standardContract"] is True
     assert proved["proved"]["storageProofs"] > 744
     text = " ".join(succeed(*verify(grid, grid.devnet.url)).split())
+    assert "\x1b" not in text
     for words in ("1 of 1 validators signed block", "s ago", "Not proved", "no newer block exists"):
         assert words in text, words
 
@@ -232,6 +233,14 @@ def test_an_account_that_is_not_under_the_state_root(grid: Grid) -> None:
         return result
 
     assert f"gave a false proof of {grid.contract} in block " in refuse(grid, lie)
+
+
+def test_a_refusal_does_not_command_the_terminal(grid: Grid) -> None:
+    def lie(method: str, params: list[Any], result: Any, ask: Ask) -> Any:
+        return "\x1b[2J" if method == "eth_blockNumber" else result
+
+    error = refuse(grid, lie)
+    assert "\x1b" not in error
 
 
 def test_a_node_of_another_network(grid: Grid, tmp_path: Path) -> None:
