@@ -50,12 +50,15 @@ class NodeSource(Protocol):
 class Batch:
     """One batch of writes; `changes` and `superseded` are complete after `apply`."""
 
-    __slots__ = ("_cache", "_load", "_trie_id", "_writes", "changes", "superseded")
+    __slots__ = (
+        "_cache", "_load", "_put_rest", "_put_top", "_trie_id", "_writes", "changes", "superseded"
+    )  # fmt: skip
 
     def __init__(self, source: NodeSource, writes: list[Write]) -> None:
         """`writes` are sorted, each path once."""
         self._load = source.load
         self._cache = source.cache
+        self._put_top, self._put_rest = source.cache.top.put, source.cache.rest.put
         self._trie_id = source.trie_id
         self._writes = writes
         self.changes: Changes = {}
@@ -122,6 +125,9 @@ class Batch:
             value = rlp.encode_bytes(writes[low][1])
             low += 1
         changed: dict[int, Node | None] = {}
+        old: Node | None
+        new: Node | None
+        known = (self._cache.top if below < TOP_DEPTH else self._cache.rest).young.get
         while low < high:
             path = writes[low][0]
             nibble = path[depth]
@@ -129,8 +135,14 @@ class Batch:
             while end < high and writes[end][0][depth] == nibble:
                 end += 1
             fragment = branch[nibble]
-            old = None if fragment == EMPTY else self._load(fragment, path, below)
-            new = self._update(old, below, low, end)
+            if fragment == EMPTY:
+                old = None
+            else:
+                old = known(fragment) or self._load(fragment, path, below)
+            if type(old) is Leaf and end - low == 1 and old.path == path[below:]:
+                new = _rewrite(old, writes[low][1])  # most writes of a meter end here
+            else:
+                new = self._update(old, below, low, end)
             if new is not old:
                 changed[nibble] = new
             low = end
@@ -193,10 +205,11 @@ class Batch:
     def _update_leaf(self, leaf: Leaf | None, depth: int, low: int, high: int) -> Node | None:
         """A leaf, or nothing, after writes: whatever comes of it is built anew."""
         path, value = self._writes[low]
-        if high - low == 1 and (leaf is None or leaf.path == path[depth:]):
-            if leaf is not None and leaf.value == value:
-                return leaf
-            return Leaf(path[depth:], value) if value else None
+        if high - low == 1:
+            if leaf is None:
+                return Leaf(path[depth:], value) if value else None
+            if leaf.path == path[depth:]:
+                return _rewrite(leaf, value)
         entries: list[Entry] = [write for write in self._writes[low:high] if write[1]]
         if leaf is not None:
             own = path[:depth] + leaf.path
@@ -276,7 +289,7 @@ class Batch:
         fragment = b"\xa0" + keccak256(raw)
         self.changes[self._trie_id, path] = raw
         self.superseded.append(old)
-        (self._cache.top if len(path) < TOP_DEPTH else self._cache.rest).put(fragment, node)
+        (self._put_top if len(path) < TOP_DEPTH else self._put_rest)(fragment, node)
         return fragment
 
     def _vanish(self, path: Path, old: Fragment) -> None:
@@ -284,6 +297,17 @@ class Batch:
         if is_stored(old):
             self.superseded.append(old)
             self.changes[self._trie_id, path] = None
+
+
+def _rewrite(leaf: Leaf, value: bytes) -> Leaf | None:
+    """The leaf with another value: itself if that is the same, None if there is none."""
+    if value == leaf.value:
+        return leaf
+    if not value:
+        return None
+    new = Leaf(leaf.path, value)
+    new.head = leaf.head
+    return new
 
 
 _NIBBLES = tuple(bytes([nibble]) for nibble in range(16))

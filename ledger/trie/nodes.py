@@ -49,11 +49,13 @@ _LIST_PREFIXES = tuple(
 class Leaf:
     """The end of a key: what is left of its path, and the value, never empty."""
 
-    __slots__ = ("path", "value")
+    __slots__ = ("head", "path", "value")
 
     def __init__(self, path: Path, value: bytes) -> None:
         self.path = path
         self.value = value
+        self.head = b""
+        """The RLP of the packed path once it was needed: it outlives the value."""
 
 
 class Extension:
@@ -97,8 +99,9 @@ def encode_node(node: Node) -> bytes:
     if type(node) is list:
         payload = b"".join(node)
     elif type(node) is Leaf:
-        payload = rlp.encode_bytes(pack_path(node.path, is_leaf=True))
-        payload += rlp.encode_bytes(node.value)
+        if not node.head:
+            node.head = rlp.encode_bytes(pack_path(node.path, is_leaf=True))
+        payload = node.head + rlp.encode_bytes(node.value)
     else:
         assert type(node) is Extension
         payload = rlp.encode_bytes(pack_path(node.path, is_leaf=False)) + node.child
