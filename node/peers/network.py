@@ -26,6 +26,7 @@ from node.log import Log
 from node.peers.connection import HEARTBEAT_S, Identity, Peer, shake_hands
 from node.peers.frames import FRAME_BYTES_MAX, Kind, encode_frame
 from node.peers.identity import read_peer_fingerprint
+from node.peers.strangers import PeerServer
 
 HANDSHAKES_MAX = 16
 """Of strangers at once: each may make us hold a frame of 4 MB."""
@@ -91,7 +92,7 @@ class PeerNetwork:
         self._penalties: dict[Address, float] = {}
         self._gone: dict[Address, asyncio.Event] = {}
         self._tasks: list[asyncio.Task[None]] = []
-        self._server: web.Server | None = None
+        self._server: PeerServer | None = None
         self._listener: asyncio.Server | None = None
         self._session: aiohttp.ClientSession | None = None
         self._stopping = False
@@ -100,7 +101,7 @@ class PeerNetwork:
 
     async def start(self, host: str, port: int) -> int:
         """Listen and start dialling; returns the port. Raises NodeError where it is taken."""
-        self._server = web.Server(self._accept, access_log=None, keepalive_timeout=TLS_HANDSHAKE_S)
+        self._server = PeerServer(self._accept, access_log=None, keepalive_timeout=TLS_HANDSHAKE_S)
         try:
             self._listener = await asyncio.get_running_loop().create_server(
                 self._server,
@@ -168,6 +169,8 @@ class PeerNetwork:
     # Listening.
 
     async def _accept(self, request: web.BaseRequest) -> web.StreamResponse:
+        if self._server is not None:
+            self._server.note_request(request.protocol)
         if request.method != "GET" or request.headers.get("Upgrade", "").lower() != "websocket":
             return web.Response(status=426, text="this port is for peers of the network only\n")
         if self._handshakes >= HANDSHAKES_MAX or self._stopping:

@@ -1,6 +1,7 @@
 """Peers over real sockets in TLS: who is let in, who is not and why, and what floods do."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable
 from io import StringIO
@@ -14,7 +15,7 @@ import pytest
 from ledger.crypto.address import address_of
 from node.errors import PeerError
 from node.log import Log
-from node.peers import connection, network
+from node.peers import connection, network, strangers
 from node.peers.connection import Identity, Peer, Rate
 from node.peers.frames import FRAME_BYTES_MAX, HASHES_PER_FRAME, Kind, decode_frame, encode_frame
 from node.peers.identity import (
@@ -448,6 +449,35 @@ def test_what_no_honest_peer_sends_ends_the_connection(tmp_path: Path, frame: by
             assert "internal error" not in a.stream.getvalue()
         async with Raw(a) as raw:
             assert "left alone" in await raw.refusal_of(KEYS[1])
+        await a.stop()
+
+    play(story)
+
+
+def test_who_connects_and_says_nothing_is_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(strangers, "SILENT_S", 1.0)
+    monkeypatch.setattr(strangers, "SILENT_MAX", 3)
+
+    async def read_end(reader: asyncio.StreamReader, seconds: float) -> None:
+        with contextlib.suppress(ConnectionError):
+            assert await asyncio.wait_for(reader.read(), seconds) == b""
+
+    async def story() -> None:
+        a = Node(tmp_path, 0)
+        await a.start()
+        async with Raw(a) as raw:
+            await raw.enter(KEYS[1])
+            silent = [
+                await asyncio.open_connection("127.0.0.1", a.port, ssl=a.tls[1]) for _ in range(5)
+            ]
+            for reader, _ in silent[:2]:  # at once, for those that came after them
+                await read_end(reader, 0.5)
+            for reader, writer in silent[2:]:
+                await read_end(reader, 5)
+                writer.close()
+            assert a.network.peers  # who has entered stays
         await a.stop()
 
     play(story)
