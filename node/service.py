@@ -5,6 +5,7 @@ owns the serial ports. Source: systemd.service(5), systemd.exec(5).
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,13 @@ from node.errors import NodeError
 
 UNIT_FOLDER = Path("/etc/systemd/system")
 USER = "wattledger"
+PLAIN = re.compile(r"[A-Za-z0-9_./@:+-]+")  # what needs no quoting in a unit file
+SHARED = (
+    *("/", "/boot", "/boot/firmware", "/dev", "/etc", "/home", "/mnt", "/opt", "/root", "/srv"),
+    *("/tmp", "/usr", "/usr/local", "/usr/local/etc", "/var", "/var/lib", "/var/tmp"),
+)
+"""Folders that hold what is not ours: everything in the configuration's folder becomes the unit's
+user's."""
 
 UNIT = """\
 [Unit]
@@ -42,7 +50,9 @@ WantedBy=multi-user.target
 
 
 def unit_text(kind: str, config: Path) -> str:
-    """The unit of a `node` or `meter` with this configuration file."""
+    """The unit of a `node` or `meter` with this configuration file. Raises NodeError."""
+    if PLAIN.fullmatch(str(config.resolve())) is None:
+        raise NodeError(f"{config}: a unit needs a path of letters, digits and _ . / @ : + -")
     command = shutil.which("wattledger") or f"{sys.executable} -m node"
     return UNIT.format(
         kind=kind,
@@ -59,6 +69,7 @@ def install_service(kind: str, config: Path, *, only_print: bool = False) -> str
     text = unit_text(kind, config)
     if only_print:
         return text
+    check_folder(config.resolve().parent, kind)
     if os.geteuid() != 0:
         raise NodeError(f"installing a service needs root: sudo wattledger {kind} install ...")
     if shutil.which("systemctl") is None:
@@ -72,6 +83,16 @@ def install_service(kind: str, config: Path, *, only_print: bool = False) -> str
     _run("systemctl", "daemon-reload")
     _run("systemctl", "enable", "--now", unit.name)
     return f"{unit} is written, enabled and started; see: journalctl -u {unit.name}"
+
+
+def check_folder(folder: Path, kind: str) -> None:
+    """Raises NodeError for a folder that must not, or can not, belong to the unit's user."""
+    private = folder.parts[1:2] in (("home",), ("root",))
+    if str(folder) in SHARED or private:
+        raise NodeError(
+            f"{folder} is not a folder for a service, which has to own all that is in it: put the "
+            f"files of this {kind} in a folder of their own, such as /var/lib/wattledger/{kind}"
+        )
 
 
 def _run(*command: str, accepted: tuple[int, ...] = (0,)) -> None:

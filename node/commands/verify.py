@@ -12,7 +12,14 @@ from ledger.encoding.hexadecimal import decode_data
 from ledger.errors import ProofError
 from node.billing.bill import Bill, compute_bill
 from node.billing.month import parse_month, read_month
-from node.billing.render import bill_json, bill_notes, bill_table, format_money, format_time
+from node.billing.render import (
+    bill_json,
+    bill_notes,
+    bill_table,
+    format_money,
+    format_time,
+    plural,
+)
 from node.billing.sources import (
     FollowedChain,
     ProvenWords,
@@ -151,7 +158,8 @@ def explain_proof(
         f"  {len(followed.certificate.signatures)} of {len(followed.validators)} validators signed "
         f"block {header.number} (0x{header.hash.hex()[:16]}...), made at "
         f"{format_time(header.timestamp)} UTC, {followed.age_s} s ago;",
-        f"  they follow from the network file over {len(followed.changes)} changes of validators;",
+        f"  they follow from the network file over "
+        f"{len(followed.changes)} {plural('change', followed.changes)} of validators;",
         f"  in that block {to_checksum(contract)} holds "
         + ("the metering contract of this version;" if standard else "the contract you accepted;"),
         f"  {words.proofs_checked:,} storage proofs give the readings, corrections and tariffs, "

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from ledger.crypto.address import to_checksum
+from node.demo.grid import free_ports
+from node.errors import NodeError
 from node.network_files import load_network_file
+from node.service import check_folder
 from tests.commands.terminal import fail, misuse, run, succeed
-from tests.devnets import free_ports
 
 SOMEBODY = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
 METER = """
@@ -151,7 +153,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
 
 
 def test_a_data_folder_of_another_network_is_refused_by_name(tmp_path: Path) -> None:
-    port = free_ports(2)
+    port = free_ports(2)[0]
     for name in ("one", "two"):
         succeed("network", "new", "--out", tmp_path / name, "--name", name, "--nodes", 1,
                 "--rpc-port", port, "--peer-port", port + 1)  # fmt: skip
@@ -183,6 +185,23 @@ def test_a_unit_is_printed_and_not_written(tmp_path: Path, kind: str) -> None:
     assert "User=wattledger" in unit
     assert ("dialout" in unit) == (kind == "meter")
     assert list(tmp_path.iterdir()) == [config]
+
+
+@pytest.mark.parametrize("folder", ["/", "/etc", "/home/pi", "/root/grid", "/var/lib"])
+def test_a_service_never_takes_over_a_folder_of_others(folder: str) -> None:
+    with pytest.raises(NodeError, match="in a folder of their own"):
+        check_folder(Path(folder), "node")
+
+
+def test_a_service_has_a_place() -> None:
+    for folder in ("/var/lib/wattledger/node", "/etc/wattledger", "/srv/grid"):
+        check_folder(Path(folder), "node")
+
+
+def test_a_path_that_a_unit_would_read_otherwise_is_refused(tmp_path: Path) -> None:
+    config = tmp_path / "node %i.toml"
+    config.write_text("")
+    assert "a unit needs a path of" in fail("node", "install", "--config", config, "--print")
 
 
 @pytest.mark.parametrize(
