@@ -19,8 +19,8 @@ from ledger.errors import DiskFull, StoreError
 CACHE_KIB = 4_096
 """Page cache of each of the two connections: a Pi's node has 80 MB for everything."""
 
-WAL_PAGES_MAX = 4_096
-"""Pages of the log, 16 MB, from which a large write copies them into the file: a page that many
+WAL_PAGES_MAX = 8_192
+"""Pages of the log, 32 MB, from which a large write copies them into the file: a page that many
 of them changed is copied once, and a start after a crash reads little more than this."""
 
 BUSY_MS = 60_000

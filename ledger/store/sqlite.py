@@ -1,7 +1,7 @@
 """The store on disk: one SQLite file in WAL mode with full synchronisation.
 
     block         height -> header, body (zlib), certificate       written once, block by block
-    block_place   first 8 bytes of a block's hash, height
+    block_place   first 8 bytes of a block's hash, height          with the flush
     meta          durable small values: signer record, genesis, flushed height
     node          trie number, path -> node                        newest version only
     undo          trie number, path, kind, height of the last -> entries of one flush (`undo`)
@@ -77,6 +77,10 @@ class SqliteStore:
         self._tries: dict[bytes, int] = {}
         try:
             self._head: Height = self._db.rows("SELECT ifnull(max(height), -1) FROM block")[0][0]
+            self._new_blocks = self._load_new_blocks()
+            oldest = self.get_meta(_OLDEST_KEY)
+            self._oldest: Height = 0 if oldest is None else unpack(oldest, "height")
+            self._pins: list[Height] | None = None  # unknown until the first `prune`
         except StoreError:
             self._db.close()
             raise
@@ -99,12 +103,10 @@ class SqliteStore:
             connection.execute(
                 "INSERT INTO block VALUES (?, ?, ?, ?)", (height, header, packed, certificate)
             )
-            connection.execute(
-                "INSERT INTO block_place VALUES (?, ?)", (_prefix(block_hash), height)
-            )
             if lease is not None:
                 _put_meta(connection, SIGNER_KEY, lease)
         self._head = height
+        self._new_blocks[block_hash] = height
 
     def head_height(self) -> Height:
         return self._head
@@ -120,6 +122,8 @@ class SqliteStore:
         return self._db.value("SELECT certificate FROM block WHERE height = ?", height)
 
     def get_height(self, block_hash: Hash32) -> Height | None:
+        if block_hash in self._new_blocks:
+            return self._new_blocks[block_hash]
         rows = self._db.rows("SELECT height FROM block_place WHERE prefix = ?", _prefix(block_hash))
         for (height,) in rows:
             header = self.get_header(height)
@@ -153,15 +157,23 @@ class SqliteStore:
     # State, receipts and indexes: many blocks at once.
 
     def flush(self, batch: StateBatch) -> None:
+        blocks = [item for item in list(self._new_blocks.items()) if item[1] <= batch.height]
         with self._db.transaction(self._db.large) as connection:
+            self._drop_undo(connection)
             self._write_nodes(connection, batch)
             connection.executemany("INSERT OR IGNORE INTO code VALUES (?, ?)", batch.codes.items())
             connection.executemany(
                 "INSERT OR REPLACE INTO receipt VALUES (?, ?)",
                 [(height, zlib.compress(data, 1)) for height, data in batch.receipts.items()],
             )
+            connection.executemany(
+                "INSERT INTO block_place VALUES (?, ?)",
+                sorted((_prefix(block_hash), height) for block_hash, height in blocks),
+            )
             self._write_places(connection, batch)
             _put_meta(connection, _FLUSHED_KEY, pack((batch.height, batch.state_root)))
+        for block_hash, _ in blocks:
+            del self._new_blocks[block_hash]
 
     def flushed_height(self) -> Height:
         value = self.get_meta(_FLUSHED_KEY)
@@ -201,18 +213,12 @@ class SqliteStore:
         return None
 
     def prune(self, below_height: Height, pins: Sequence[Height] = ()) -> None:
-        kept = sorted({pin for pin in pins if pin < below_height})
-        with self._db.transaction(self._db.large) as connection:
-            low = -1
-            for pin, high in zip([None, *kept], [*kept, below_height], strict=True):
-                statement = _DROP_UNDO if pin is None else _DROP_UNDO + _UNLESS_FIRST
-                connection.execute(statement, {"low": low, "high": high})
-                low = high
-            _put_meta(connection, _OLDEST_KEY, pack(max(below_height, self.oldest_state())))
+        """As `Store` says; the rows go with the next flush, which changes the same pages."""
+        self._oldest = max(below_height, self._oldest)
+        self._pins = sorted({pin for pin in pins if pin < self._oldest})
 
     def oldest_state(self) -> Height:
-        value = self.get_meta(_OLDEST_KEY)
-        return 0 if value is None else int(unpack(value, "height"))
+        return self._oldest
 
     def size_bytes(self) -> int:
         return self._db.size_bytes()
@@ -221,6 +227,15 @@ class SqliteStore:
         self._db.close()
 
     # Inside.
+
+    def _load_new_blocks(self) -> dict[Hash32, Height]:
+        """The blocks whose place the last flush could not write yet."""
+        return {
+            keccak256(header): height
+            for height, header in self._db.rows(
+                "SELECT height, header FROM block WHERE height > ?", self.flushed_height()
+            )
+        }
 
     def _write_nodes(self, connection: sqlite3.Connection, batch: StateBatch) -> None:
         """The newest version of each node, and before each height what it was."""
@@ -267,6 +282,17 @@ class SqliteStore:
             row = connection.execute("SELECT number FROM trie WHERE address = ?", (address,))
             number = int(row.fetchone()[0])
         return number
+
+    def _drop_undo(self, connection: sqlite3.Connection) -> None:
+        """The rows that no height from the oldest on needs, nor a pinned one."""
+        if self._pins is None:
+            return
+        low = -1
+        for pin, high in zip([None, *self._pins], [*self._pins, self._oldest], strict=True):
+            statement = _DROP_UNDO if pin is None else _DROP_UNDO + _UNLESS_FIRST
+            connection.execute(statement, {"low": low, "high": high})
+            low = high
+        _put_meta(connection, _OLDEST_KEY, pack(self._oldest))
 
     def _write_places(self, connection: sqlite3.Connection, batch: StateBatch) -> None:
         """Where the transactions of a batch stand."""

@@ -12,6 +12,7 @@ and a reading some tens of rows, whatever the age. Source: Yellow Paper, appendi
 """
 
 import re
+import zlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ WHOLE, DELTA = 0, 1
 
 _SECOND_ITEM = b"\x01"
 _BRANCH = b"\x02"
+_DEFLATED = b"\x78"  # how zlib's format begins; a list in msgpack begins above 0x8f
 
 # Sixteen children that are absent or hashes, and no value. The alternatives differ in their first
 # byte, so matching never turns back.
@@ -62,13 +64,20 @@ def encode_undo(old: bytes | None, new: bytes | None) -> tuple[int, bytes | None
 
 
 def pack_entries(heights: Sequence[Height], data: Sequence[bytes | None]) -> bytes:
-    """One row: a flush's entries of one path and kind, heights as distances to the last."""
-    return pack(([heights[-1] - height for height in heights], data))
+    """One row: a flush's entries of one path and kind, heights as distances to the last.
+
+    Versions of a value differ in few bytes and are deflated; hashes would only cost the time.
+    """
+    row = pack(([heights[-1] - height for height in heights], data))
+    if len(data) > 1 and (data[0] or b"")[:1] != _BRANCH:
+        return zlib.compress(row, 1)
+    return row
 
 
 def find_in_row(row: bytes, last: Height, height: Height) -> Entry:
     """The first entry above `height` in a row whose last one is."""
-    distances, data = unpack_items(row, "undo row", tuple, tuple)
+    plain = zlib.decompress(row) if row[:1] == _DEFLATED else row
+    distances, data = unpack_items(plain, "undo row", tuple, tuple)
     index = next(i for i, distance in enumerate(distances) if last - distance > height)
     return Entry(last - distances[index], data[index])
 
