@@ -133,13 +133,19 @@ def decode_block(
 
     Nothing but the form is checked, and the form of its transactions (InvalidTransaction).
     """
-    match rlp.decode(data):
-        case [list() as header, list() as transactions, []]:
-            raws = [item if isinstance(item, bytes) else rlp.encode(item) for item in transactions]
-            if any(not raw or raw[0] >= 0xC0 for raw in transactions if isinstance(raw, bytes)):
+    # Transactions are cut out whole: those that the pool knows need not be taken apart again.
+    parts = rlp.split_list(data)
+    if len(parts) != 3 or parts[2] != b"\xc0":
+        raise EncodingError("a block is the list (header, transactions, no ommers)")
+    raws: list[bytes] = []
+    for item in rlp.split_list(parts[1]):
+        if item[0] < 0xC0:
+            typed = rlp.decode(item)
+            if not isinstance(typed, bytes) or not typed or typed[0] >= 0xC0:
                 raise EncodingError("block: a transaction of type 0 stands in it as a list")
-            return Block(_header_of(header), _decode_raws(raws, get_known))
-    raise EncodingError("a block is the list (header, transactions, no ommers)")
+            item = typed
+        raws.append(item)
+    return Block(_header_of(rlp.decode_list(parts[0])), _decode_raws(raws, get_known))
 
 
 def encode_body(transactions: Iterable[Transaction]) -> bytes:
@@ -211,6 +217,9 @@ def _header_of(items: rlp.Decoded) -> Header:
 def _decode_raws(
     raws: Iterable[bytes], get_known: Callable[[Hash32], Transaction | None] | None
 ) -> tuple[Transaction, ...]:
-    if get_known is None:
-        return tuple(decode_transaction(raw) for raw in raws)
-    return tuple(get_known(keccak256(raw)) or decode_transaction(raw) for raw in raws)
+    transactions: list[Transaction] = []
+    for raw in raws:
+        digest = keccak256(raw)
+        known = None if get_known is None else get_known(digest)
+        transactions.append(decode_transaction(raw, digest) if known is None else known)
+    return tuple(transactions)

@@ -136,8 +136,10 @@ class Transaction:
         return f"Transaction(type={self.type}, nonce={self.nonce}, hash=0x{self.hash.hex()})"
 
 
-def decode_transaction(raw: bytes) -> Transaction:
+def decode_transaction(raw: bytes, digest: Hash32 | None = None) -> Transaction:
     """The transaction whose wire form `raw` is; its signature is checked when `sender` is read.
+
+    `digest` is the hash of `raw` where the caller has it already.
 
     Raises TransactionTooLarge above MAX_TRANSACTION_BYTES, InvalidTransaction for a type or a
     signature form that this chain does not take, EncodingError for anything malformed.
@@ -180,11 +182,13 @@ def decode_transaction(raw: bytes) -> Transaction:
         raise EncodingError("transaction: the data must be bytes, the y parity 0 or 1")
     entries = _decode_access_list(access) if access != [] else ()
     # fmt: off
-    return Transaction(
+    transaction = Transaction(
         raw, kind, chain, number, tip, price, gas_limit, to or None, wei, data, entries,
         len(parity), r_word, s_word,
     )
     # fmt: on
+    transaction._hash = digest
+    return transaction
 
 
 def sign_transaction(

@@ -80,7 +80,7 @@ class Gossip:
             transaction_hash = keccak256(raw)
             peer.known.add(transaction_hash)
             if transaction_hash not in self._seen:
-                new.append(decode_or_error(raw))
+                new.append(decode_or_error(raw, transaction_hash))
         if not new:
             return
         candidates = list(new)

@@ -90,6 +90,31 @@ def decode_list(data: bytes) -> list[Decoded]:
     return item
 
 
+def split_list(data: bytes) -> list[bytes]:
+    """The items of the list that `data` encodes, each still encoded and not looked into.
+
+    Raises EncodingError where `data` is not one list with whole items.
+    """
+    if not data or data[0] < 0xC0:
+        raise EncodingError("RLP: expected a list")
+    position, end = _list_bounds(data, 0, len(data))
+    if end != len(data):
+        raise EncodingError(f"RLP: {len(data) - end} bytes after the list")
+    items: list[bytes] = []
+    while position < end:
+        start, prefix = position, data[position]
+        if prefix < 0xB8:
+            position += 1 if prefix < 0x80 else prefix - 0x7F
+            if position > end:
+                raise EncodingError("RLP: a string runs past the end of what holds it")
+        elif prefix < 0xC0:
+            _, position = _long_bounds(data, position, end, prefix - 0xB7)
+        else:
+            _, position = _list_bounds(data, position, end)
+        items.append(data[start:position])
+    return items
+
+
 def _encode_items(items: Sequence[Item], depth: int) -> bytes:
     if depth > DEPTH_MAX:
         raise EncodingError(f"RLP: lists nested deeper than {DEPTH_MAX}")

@@ -117,3 +117,29 @@ def test_only_bytes_and_lists_are_encoded():
         rlp.encode_uint(-1)
     with pytest.raises(EncodingError):
         rlp.decode_list(b"\x80")
+
+
+@given(st.lists(ITEMS, max_size=8))
+def test_a_list_is_split_into_its_items_as_they_stand(items):
+    assert rlp.split_list(rlp.encode(items)) == [rlp.encode(item) for item in items]
+
+
+@given(st.lists(ITEMS, max_size=4), st.data())
+def test_what_is_split_is_one_list_of_whole_items(items, data):
+    encoded = bytearray(rlp.encode(items))
+    position = data.draw(st.integers(0, len(encoded) - 1))
+    encoded[position] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(encoded)))
+    for changed in (bytes(encoded), bytes(encoded[:cut]), bytes(encoded) + b"\x80"):
+        try:
+            whole = rlp.decode_list(changed)
+        except EncodingError:
+            try:
+                parts = rlp.split_list(changed)
+            except EncodingError:
+                continue
+            assert rlp.encode_list_payload(b"".join(parts)) == changed
+            with pytest.raises(EncodingError):
+                [rlp.decode(part) for part in parts]
+        else:
+            assert [rlp.decode(part) for part in rlp.split_list(changed)] == whole

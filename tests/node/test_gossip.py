@@ -115,9 +115,9 @@ def test_what_was_seen_is_not_looked_at_again(monkeypatch: pytest.MonkeyPatch) -
     raw = transfer(0, 0).raw
     decoded = []
 
-    def count(one: bytes) -> Transaction:
+    def count(one: bytes, digest: bytes) -> Transaction:
         decoded.append(one)
-        return decode_transaction(one)
+        return decode_transaction(one, digest)
 
     monkeypatch.setattr("node.gossip.decode_or_error", count)
 
