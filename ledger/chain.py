@@ -47,6 +47,7 @@ FLUSH_BLOCKS_MAX = 512  # layers held in memory; a start executes at most so man
 STATES_KEPT_MIN = 256  # wallets ask for the state of blocks a little old
 STATES_KEPT_S = 600
 MIN_TRANSACTION_GAS = 21_000
+CALL_READS_MAX = 2_000  # nodes of an old state in one call: up to 1 ms each, on a Pi several
 HEADERS_CACHED = 1_024  # about 600 bytes each
 
 
@@ -116,7 +117,7 @@ class Chain:
             self._unflushed.add(Layer(0, execution.changes, (), ()))
             self._unflushed.flush()
         flushed = self.store.flushed_height()
-        self.head = self._header(flushed)
+        self.head = self.header(flushed)
         # Those in force, which an ill-formed list in the state leaves as they are.
         kept = self.validators_of(self.head.mix_hash) or self.genesis.validators
         self.validators = self._next_validators(self._head_state(), kept)
@@ -226,7 +227,7 @@ class Chain:
             return
         self._unflushed.flush()
         oldest = self.head.number - self.states_kept
-        while oldest > 0 and self.head.timestamp - self._header(oldest).timestamp < STATES_KEPT_S:
+        while oldest > 0 and self.head.timestamp - self.header(oldest).timestamp < STATES_KEPT_S:
             oldest -= self.states_kept
         if oldest > 0:
             self.store.prune(oldest)
@@ -244,10 +245,6 @@ class Chain:
         root = self.header(height).state_root
         return State(PastReader(self._unflushed, height), root)
 
-    def header(self, height: Height) -> Header:
-        """The header at a height. Raises StoreError for a height that is not there."""
-        return self._header(height)
-
     def height_of(self, block_hash: Hash32) -> Height | None:
         return self.store.get_height(block_hash)
 
@@ -255,7 +252,7 @@ class Chain:
         body = self.store.get_body(height)
         if body is None:
             raise StoreError(f"block {height} is not in the store")
-        return Block(self._header(height), decode_body(body))
+        return Block(self.header(height), decode_body(body))
 
     def certificate(self, height: Height) -> Certificate | None:
         """The certificate kept here; None for genesis and for a height that is not there."""
@@ -286,9 +283,14 @@ class Chain:
     def call(
         self, message: Message, height: Height | None = None, *, creation: bool = False
     ) -> Outcome:
-        """Run a message on the state of a block and forget what it did."""
-        header = self.head if height is None else self._header(height)
-        state = self.state_at(height)
+        """Run a message on the state of a block and forget what it did. Raises StoreError for a
+        state that was pruned, and for reading more than CALL_READS_MAX of an old one."""
+        header = self.head if height is None else self.header(height)
+        state = self._head_state()
+        if header is not self.head:
+            # Gas prices what the head costs to read; an old state costs ten times as much.
+            reader = PastReader(self._unflushed, header.number, CALL_READS_MAX)
+            state = State(reader, header.state_root)
         return run_message(state, self._context_of(header), message, creation=creation)
 
     # Inside.
@@ -384,7 +386,8 @@ class Chain:
             chain_id=self.genesis.chain_id,
         )
 
-    def _header(self, height: Height) -> Header:
+    def header(self, height: Height) -> Header:
+        """The header at a height. Raises StoreError for a height that is not there."""
         header = self._headers.get(height)
         if header is None:
             raw = self.store.get_header(height)

@@ -7,6 +7,7 @@ again. Not here: which blocks there are (`chain`), how rows are written (`store`
 
 from dataclasses import dataclass, field
 
+from ledger.errors import StoreError
 from ledger.receipt import Receipt, encode_receipts
 from ledger.state.state import StateChanges
 from ledger.store.base import StateBatch, Store
@@ -94,12 +95,17 @@ class Unflushed:
         return self._places.get(transaction_hash) or self.store.find_transaction(transaction_hash)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PastReader:
-    """Reads nodes as they were after `height`."""
+    """Reads nodes as they were after `height`.
+
+    `reads_left`, where given, bounds how many are put together from the store's undo: each takes
+    some tens of rows. Raises StoreError beyond it.
+    """
 
     unflushed: Unflushed
     height: Height
+    reads_left: int | None = None
 
     def get_node(self, trie: bytes, path: bytes) -> bytes | None:
         unflushed = self.unflushed
@@ -110,6 +116,12 @@ class PastReader:
                 return layer.changes.nodes[key]
         if above_store >= 0:
             return unflushed.store.get_node(trie, path)
+        if self.reads_left is not None:
+            if self.reads_left == 0:
+                raise StoreError(
+                    "this reads too much of an old state at once: ask for less, or at a newer block"
+                )
+            self.reads_left -= 1
         return unflushed.store.get_node_at(trie, path, self.height)
 
     def get_code(self, code_hash: Hash32) -> bytes | None:

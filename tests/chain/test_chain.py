@@ -4,8 +4,9 @@ import pytest
 
 from ledger import chain as chain_module
 from ledger.block import Block, Header, validators_hash
+from ledger.contract.execution import Message
 from ledger.encoding import abi
-from ledger.errors import BlockNotYet, InvalidBlock, WrongNetwork
+from ledger.errors import BlockNotYet, InvalidBlock, StoreError, WrongNetwork
 from ledger.genesis import NETWORK_CONTRACT, GenesisContract
 from ledger.permissions import may_connect, may_deploy, read_validators
 from ledger.store.memory import MemoryStore
@@ -147,8 +148,6 @@ def test_validators_change_by_transaction_and_the_header_says_so(network_contrac
 
 
 def test_a_call_changes_nothing() -> None:
-    from ledger.contract.execution import Message
-
     chain = make_chain()
     add_block(chain, [deployment(0, 0)])
     root = chain.state_at().root
@@ -217,3 +216,18 @@ def test_one_account_cannot_use_up_what_a_proposer_passes_over(monkeypatch) -> N
     built = build(chain, [*greedy, *honest])
     assert list(built.block.transactions) == [greedy[0], *honest]
     assert [one for one, _ in built.refused] == [greedy[1]]
+
+
+def test_a_call_reads_so_much_of_an_old_state_and_no_more(tmp_path, monkeypatch) -> None:
+    chain = make_chain(SqliteStore(tmp_path / "chain.sqlite"), flush_blocks=1)
+    add_block(chain, [deployment(0, 0)])
+    for nonce in range(3):
+        add_block(chain, [transfer(1, nonce, ACCOUNTS[2])])
+    data = abi.selector("providerName()")
+    message = Message(ACCOUNTS[4], PROVIDER, 0, data, 100_000, False, ACCOUNTS[4], 0)
+    assert chain.call(message, 2) == chain.call(message)
+    monkeypatch.setattr(chain_module, "CALL_READS_MAX", 1)
+    with pytest.raises(StoreError, match="too much of an old state"):
+        chain.call(message, 2)
+    assert chain.call(message).status == "success"
+    chain.close()
