@@ -4,7 +4,9 @@ Belongs here: who may connect, what each kind of frame sets off, statuses, and w
 of the network. Not here: sockets (`peers`), flooding (`gossip`), catching up (`sync`).
 """
 
+import asyncio
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ledger.consensus import events as ev
@@ -65,9 +67,9 @@ class Exchange:
         elif kind is Kind.POOL_HASHES:
             node.gossip.receive_hashes(peer, fields[0])
         elif kind is Kind.GET_TRANSACTIONS:
-            node.gossip.serve_transactions(peer, fields[0])
+            await serve(node.gossip.serve_transactions, peer, fields[0])
         elif kind is Kind.GET_BLOCKS:
-            node.sync.serve_blocks(peer, *fields)
+            await serve(node.sync.serve_blocks, peer, *fields)
         elif kind is Kind.BLOCKS:
             node.sync.receive_blocks(peer, *fields)
 
@@ -123,3 +125,11 @@ class Exchange:
 
     def fetch_block(self, height: int, peer: Address | None) -> None:
         self._node.sync.want(height, peer)
+
+
+async def serve(answer: Callable[..., None], *arguments: Any) -> None:
+    """Answer, and read on from this peer after a rest as long as that took: a request of twenty
+    bytes may be for 64 blocks, and one peer must not have all of the processor."""
+    started = time.perf_counter()
+    answer(*arguments)
+    await asyncio.sleep(time.perf_counter() - started)

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from io import StringIO
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from ledger.crypto.secp256k1 import CURVE_ORDER, sign_compact
 from ledger.genesis import Genesis
 from ledger.store.memory import MemoryStore
 from node import sync as sync_module
+from node.exchange import serve
 from node.log import Log
 from node.peers.frames import BLOCKS_PER_FRAME, Kind
 from node.sync import Sync
@@ -294,3 +296,18 @@ def test_a_request_for_everything_gets_one_frame(source: Chain) -> None:
     ):
         sync.serve_blocks(asker, first, count)  # type: ignore[arg-type]
         assert len(asker.served[1]) == expected
+
+
+def test_who_asks_for_much_is_heard_again_after_a_rest() -> None:
+    times: list[float] = []
+
+    def answer(number: int) -> None:
+        times.append(time.perf_counter())
+        time.sleep(0.02)
+
+    async def story() -> None:
+        for number in range(5):
+            await serve(answer, number)
+
+    asyncio.run(story())
+    assert all(later - earlier >= 0.04 for earlier, later in pairwise(times))
