@@ -14,6 +14,7 @@ from typing import Any, Literal
 from ledger.contract.artifact import decode_payload
 from ledger.contract.compile import Bound, CompiledContract, compile_contract
 from ledger.contract.door import Door
+from ledger.contract.handles import make_handle
 from ledger.contract.interface import (
     UNAUTHORIZED,
     Entry,
@@ -33,7 +34,7 @@ from ledger.contract.signals import (
     Signal,
 )
 from ledger.contract.source import SOURCE_BYTES_MAX
-from ledger.contract.storage import Access, make_access, make_handle, make_word_access
+from ledger.contract.storage import Access, make_access, make_word_access
 from ledger.contract.types import ArrayType, MapType, RoleType
 from ledger.encoding import abi
 from ledger.errors import ContractRejected, EncodingError, StoreError

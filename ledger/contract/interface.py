@@ -11,6 +11,7 @@ from operator import itemgetter
 from typing import Any
 
 from ledger.contract.door import TEXT_BYTES_MAX
+from ledger.contract.handles import make_key_encoder
 from ledger.contract.layout import WORD_BYTES, get_value_size, name_value_type
 from ledger.contract.model import (
     ContractModel,
@@ -21,7 +22,7 @@ from ledger.contract.model import (
     external_name,
 )
 from ledger.contract.signals import PANIC_RANGE, PANIC_SIZE, Panicked
-from ledger.contract.storage import Structs, count_words, make_key_encoder
+from ledger.contract.storage import Structs, count_words
 from ledger.contract.types import (
     ADDRESS,
     STRING,

@@ -17,6 +17,7 @@ from ledger.contract.door import (
     Door,
 )
 from ledger.contract.execution import make_record
+from ledger.contract.handles import make_handle
 from ledger.contract.signals import (
     PANIC_INDEX,
     PANIC_POP,
@@ -26,7 +27,7 @@ from ledger.contract.signals import (
     OutOfGas,
     Panicked,
 )
-from ledger.contract.storage import make_access, make_handle, make_word_access
+from ledger.contract.storage import make_access, make_word_access
 from ledger.contract.types import (
     ADDRESS,
     BOOL,
