@@ -16,8 +16,8 @@ from typing import Any
 from ledger.block import Block, Certificate, decode_block
 from ledger.chain import FLUSH_BLOCKS_MAX, Chain, Committed
 from ledger.consensus import events as ev
-from ledger.consensus.height import Settings
 from ledger.consensus.qbft import Qbft
+from ledger.consensus.settings import Settings
 from ledger.crypto.address import address_of
 from ledger.errors import EncodingError, GasLimitExceeded, NonceTooHigh, StoreError
 from ledger.genesis import NETWORK_CONTRACT

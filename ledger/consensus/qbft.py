@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from ledger.block import Block, decode_block
 from ledger.consensus import events as ev
-from ledger.consensus.height import Decision, Settings, World
+from ledger.consensus.height import Decision, World
 from ledger.consensus.justification import Place, check_certificate
 from ledger.consensus.messages import Authors, Kind, Message, Network, Status, Vote, decode_message
+from ledger.consensus.settings import Settings
 from ledger.consensus.signer import Signer
 from ledger.consensus.votes import Evidence, EvidenceBySlot, Votes
 from ledger.errors import EncodingError, InvalidMessage, InvalidSignature

@@ -7,9 +7,9 @@ from random import Random
 
 from ledger.block import Block, Certificate, encode_block
 from ledger.consensus import events as ev
-from ledger.consensus.height import Settings
 from ledger.consensus.messages import Kind, Message, Network, Vote, decode_message, sign_vote
 from ledger.consensus.qbft import Qbft
+from ledger.consensus.settings import Settings
 from ledger.consensus.signer import SignerRecord, decode_record, initial_record
 from tests.simulator.stand_ins import CHAIN_ID, GENESIS_HASH, KEYS, make_block
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from ledger.consensus.height import Settings
 from ledger.consensus.messages import Authors, Network
+from ledger.consensus.settings import Settings
 from tests.simulator.checkers import Checker
 from tests.simulator.node import Node
 from tests.simulator.stand_ins import CHAIN_ID, GENESIS_HASH, KEYS
