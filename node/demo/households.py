@@ -146,8 +146,11 @@ def _air_conditioner(folder: Path, start: datetime) -> Household:
 def split_own_file(folder: Path, own: Path) -> list[Household]:
     """A person's CSV: a first column of times and one to four of watts, evenly spaced."""
     opener = gzip.open if own.suffix == ".gz" else open
-    with opener(own, "rt", encoding="utf-8", newline="") as text:
-        rows = list(csv.reader(text))[: OWN_ROWS_MAX + 1]
+    try:
+        with opener(own, "rt", encoding="utf-8", newline="") as text:
+            rows = list(csv.reader(text))[: OWN_ROWS_MAX + 1]
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        raise NodeError(f"{own}: cannot be read as CSV in UTF-8: {error}") from error
     if len(rows) < 3 or len(rows[0]) < 2:
         raise NodeError(f"{own}: expected a header, a column of times and columns of watts")
     header = rows[0]

@@ -121,7 +121,8 @@ def watch_month(console: Console, grid: Grid) -> Accidents:
             share = max(done / all_ for (done, _), all_ in zip(recorded, wanted, strict=True))
             cause_accidents(console, grid, accidents, share)
             live.update(progress_table(grid, recorded, wanted, waiting))
-            if all(done >= all_ for (done, _), all_ in zip(recorded, wanted, strict=True)):
+            done_all = all(done >= all_ for (done, _), all_ in zip(recorded, wanted, strict=True))
+            if done_all and not any(waiting):  # each meter has seen its last receipt, too
                 break
             if time.monotonic() > deadline:
                 raise NodeError(
@@ -129,6 +130,8 @@ def watch_month(console: Console, grid: Grid) -> Accidents:
                     f"{sum(wanted)} hours are on chain; see {grid.processes.logs}"
                 )
             time.sleep(0.2)
+    if not console.is_terminal:
+        console.line()
     cause_accidents(console, grid, accidents, 1.0)
     return accidents
 
