@@ -10,12 +10,13 @@ from ledger.consensus.messages import Kind, Message
 from ledger.consensus.signer import (
     DISTRUSTED,
     Prepared,
+    Signer,
     SignerRecord,
     decode_record,
     initial_record,
 )
 from ledger.errors import EncodingError
-from tests.consensus.desk import GENESIS_HASH, TIMEOUT_MS, Desk, block_of, of, said, sent
+from tests.consensus.desk import GENESIS_HASH, NETWORK, TIMEOUT_MS, Desk, block_of, of, said, sent
 
 PREPARE, COMMIT = Kind.PREPARE, Kind.COMMIT
 
@@ -167,6 +168,7 @@ def test_a_clean_stop_notes_what_was_signed_and_the_next_start_erases_it_first()
     rival = block_of(desk.address("B"), seed=8)
     desk.hear(desk.propose("B", rival))
     assert said(desk.check(rival)) == [], "and no second block prepared"
+    assert said(desk.hear(*desk.votes("BCD", PREPARE, 0, rival.hash))) == [], "nor committed"
 
 
 def test_after_a_clean_stop_the_proposer_does_not_propose_again_in_its_round() -> None:
@@ -259,6 +261,16 @@ def test_reports_of_itself_and_of_strangers_do_not_count() -> None:
     desk.step(ev.PeerStatus(desk.address("D"), status))
     assert desk.engine.explain(0).trouble is not None
     assert of(ev.Persist, report(desk, "D", 0))
+
+
+def test_a_report_of_a_member_that_left_does_not_count() -> None:
+    desk = Desk()
+    signer = Signer(desk.keys[0], NETWORK)
+    for name in "BCD":
+        signer.report(desk.address(name), 0)
+    left = [desk.address(name) for name in "ABC"] + [b"new" + bytes(17)]
+    assert signer.regain(left, 1) is None
+    assert signer.regain(desk.addresses, 1) == SignerRecord((3, 0)).encode()
 
 
 def test_a_head_that_nobody_can_certify_is_no_report() -> None:

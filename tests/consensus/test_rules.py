@@ -125,6 +125,14 @@ def test_2_a_justified_proposal_of_a_later_round_is_adopted_after_its_lease() ->
     assert desk.record().lease == (1, 2)
 
 
+def test_2_a_block_proposed_again_passed_the_test_of_the_clock_before() -> None:
+    desk = Desk()
+    block = block_of(desk.address("B"))
+    changes = (desk.change("B", 1, (0, block)), desk.change("C", 1), desk.change("D", 1))
+    desk.hear(desk.propose("C", block, 1, changes, desk.prepares("BCD", 0, block)))
+    assert said(desk.check(block, ev.Verdict.NOT_YET)) == [("PREPARE", 1)]
+
+
 # 3. Locking.
 
 
