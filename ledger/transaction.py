@@ -38,7 +38,12 @@ GAS_NONZERO_BYTE = 16
 GAS_ACCESS_ADDRESS = 2_400
 GAS_ACCESS_KEY = 1_900
 
-_WORDS = ("chain id", "nonce", "priority fee", "fee", "gas", "value", "r", "s")
+_WORDS_BEFORE = (  # the recipient, by type
+    ("nonce", "gas price", "gas"),
+    ("chain id", "nonce", "gas price", "gas"),
+    ("chain id", "nonce", "priority fee", "fee", "gas"),
+)
+_SIGNATURE_WORDS = ("y parity or v", "r", "s")
 
 RECOVERIES_PER_CHUNK = 16
 """Some 0.7 ms of work: enough to hide the hand-over to a thread, and 200 still fill every core."""
@@ -147,48 +152,54 @@ def decode_transaction(raw: bytes, digest: Hash32 | None = None) -> Transaction:
     if len(raw) > MAX_TRANSACTION_BYTES:
         raise TransactionTooLarge(len(raw), MAX_TRANSACTION_BYTES)
     kind = raw[0] if raw else 0
-    access: rlp.Decoded = []
-    if kind == 2:
-        items = _split(raw[1:], 12)
-        chain_id, nonce, priority, fee, gas, to, value, data, access, parity, r, s = items
-    elif kind == 1:
-        items = _split(raw[1:], 11)
-        chain_id, nonce, fee, gas, to, value, data, access, parity, r, s = items
-        priority = fee
-    elif kind >= 0xC0:
-        nonce, fee, gas, to, value, data, v, r, s = _split(raw, 9)
-        kind, priority = 0, fee
-        chain_id, parity = _decode_legacy_v(v)
-    else:
+    if kind >= 0xC0:
+        kind = 0
+    elif kind not in (1, 2):
         raise InvalidTransaction(f"transaction type not supported: {kind}")
+    try:
+        return _decode(raw, kind)
+    except IndexError as error:
+        raise EncodingError("transaction: it ends before its last item") from error
 
-    # One loop instead of a call for each: this runs for every transaction a node hears of.
-    words: list[int] = []
-    for item in (chain_id, nonce, priority, fee, gas, value, r, s):
-        if not isinstance(item, bytes) or len(item) > WORD_BYTES or item[:1] == b"\0":
-            raise EncodingError(
-                f"transaction: its {_WORDS[len(words)]} must be an integer of at most "
-                f"{WORD_BYTES} bytes without leading zeros"
-            )
-        words.append(int.from_bytes(item, "big"))
-    chain, number, tip, price, gas_limit, wei, r_word, s_word = words
-    if number > NONCE_MAX:
-        raise InvalidTransaction(f"nonce has max value: {number}, at most {NONCE_MAX}")
-    if gas_limit > GAS_MAX:
-        raise InvalidTransaction(f"gas uint64 overflow: {gas_limit}, at most {GAS_MAX}")
-    if not isinstance(to, bytes) or len(to) not in (0, 20):
+
+def _decode(raw: bytes, kind: int) -> Transaction:
+    """The items one after the other, without a list of them between: every transaction that a
+    node hears of passes here. Raises IndexError past the end."""
+    position = _find_first_item(raw, 1 if kind else 0)
+    words, position = _read_words(raw, position, _WORDS_BEFORE[kind])
+    if kind == 2:
+        chain_id, nonce, max_priority_fee, max_fee, gas = words
+    else:
+        *chain_ids, nonce, max_fee, gas = words
+        max_priority_fee = max_fee
+        chain_id = chain_ids[0] if kind else 0  # in type 0 a part of v, which comes last
+    if nonce > NONCE_MAX:
+        raise InvalidTransaction(f"nonce has max value: {nonce}, at most {NONCE_MAX}")
+    if gas > GAS_MAX:
+        raise InvalidTransaction(f"gas uint64 overflow: {gas}, at most {GAS_MAX}")
+    to, position = _read_string(raw, position)
+    if len(to) not in (0, 20):
         raise EncodingError("transaction: `to` must be 20 bytes, or empty to create a contract")
-    if not isinstance(data, bytes) or parity not in (b"", b"\x01"):
-        raise EncodingError("transaction: the data must be bytes, the y parity 0 or 1")
-    entries = _decode_access_list(access) if access != [] else ()
+    (value,), position = _read_words(raw, position, ("value",))
+    data, position = _read_string(raw, position)
+    access_list: AccessList = ()
+    if kind and raw[position] == 0xC0:
+        position += 1
+    elif kind:
+        access_list, position = _read_access_list(raw, position)
+    (parity, r, s), position = _read_words(raw, position, _SIGNATURE_WORDS)
+    if position != len(raw):
+        raise EncodingError(f"transaction: its items take {position} of {len(raw)} bytes")
+    if not kind:
+        chain_id, parity = _split_v(parity)
+    elif parity > 1:
+        raise EncodingError(f"transaction: the y parity must be 0 or 1, got {parity}")
     # fmt: off
-    transaction = Transaction(
-        raw, kind, chain, number, tip, price, gas_limit, to or None, wei, data, entries,
-        len(parity), r_word, s_word,
+    return Transaction(
+        raw, kind, chain_id, nonce, max_priority_fee, max_fee, gas, to or None, value, data,
+        access_list, parity, r, s,
     )
     # fmt: on
-    transaction._hash = digest
-    return transaction
 
 
 def sign_transaction(
@@ -267,25 +278,75 @@ def _recover_chunk(claims: list[tuple[Hash32, int, int, int]]) -> list[Address |
     return senders
 
 
-def _split(payload: bytes, count: int) -> list[rlp.Decoded]:
-    items = rlp.decode_list(payload)
-    if len(items) != count:
-        raise EncodingError(f"a transaction of this type has {count} items, got {len(items)}")
-    return items
+def _find_first_item(raw: bytes, position: int) -> int:
+    """Where the items of the list at `position` begin; the list must end where `raw` does."""
+    start = position + 1
+    prefix = raw[position]
+    size = prefix - 0xC0
+    if prefix >= 0xF8:
+        start += prefix - 0xF7
+        size = int.from_bytes(raw[position + 1 : start], "big")
+    if prefix < 0xC0 or start + size != len(raw) or (prefix >= 0xF8 and size < 56):
+        raise EncodingError("transaction: it is not one RLP list of the length it says")
+    if prefix >= 0xF8 and raw[position + 1] == 0:
+        raise EncodingError("transaction: the length of its list has a leading zero")
+    return start
 
 
-def _decode_legacy_v(item: rlp.Decoded) -> tuple[bytes, bytes]:
-    """The chain id and the y parity, as RLP has them in the other types."""
-    v = rlp.decode_uint(item)
-    if v in (27, 28):
-        raise InvalidTransaction("only replay-protected (EIP-155) transactions allowed over RPC")
-    if v < 35:
-        raise EncodingError(f"transaction: v must be 35 + 2 * chain id + parity, got {v}")
-    return rlp.encode_uint((v - 35) // 2), rlp.encode_uint((v - 35) % 2)
+def _read_words(raw: bytes, position: int, names: tuple[str, ...]) -> tuple[list[int], int]:
+    """Integers in their one canonical form, of at most 32 bytes, and where they end."""
+    words: list[int] = []
+    append, from_bytes = words.append, int.from_bytes
+    for name in names:
+        prefix = raw[position]
+        position += 1
+        if prefix == 0x80:
+            append(0)
+        elif prefix < 0x80 and prefix:
+            append(prefix)
+        else:
+            end = position + prefix - 0x80
+            first = raw[position]
+            if (
+                prefix > 0x80 + WORD_BYTES
+                or not (prefix and first)
+                or (prefix == 0x81 and first < 0x80)
+            ):
+                raise EncodingError(
+                    f"transaction: its {name} must be an integer of at most {WORD_BYTES} bytes "
+                    "without leading zeros"
+                )
+            append(from_bytes(raw[position:end], "big"))
+            position = end
+    return words, position
 
 
-def _decode_access_list(item: rlp.Decoded) -> AccessList:
-    """Raises EncodingError unless it is [[20 bytes, [32 bytes, ...]], ...]."""
+def _read_string(raw: bytes, position: int) -> tuple[bytes, int]:
+    """A byte string in its one canonical form, and where it ends."""
+    prefix = raw[position]
+    start = position + 1
+    if prefix < 0x80:
+        return raw[position:start], start
+    if prefix < 0xB8:
+        end = start + prefix - 0x80
+        if prefix == 0x81 and raw[start] < 0x80:
+            raise EncodingError("transaction: a single byte below 0x80 has no prefix in RLP")
+        return raw[start:end], end
+    start += prefix - 0xB7
+    size = int.from_bytes(raw[position + 1 : start], "big")
+    if prefix >= 0xC0 or size < 56 or raw[position + 1] == 0:
+        raise EncodingError("transaction: bytes were due, with their length in its shortest form")
+    return raw[start : start + size], start + size
+
+
+def _read_access_list(raw: bytes, position: int) -> tuple[AccessList, int]:
+    """[[20 bytes, [32 bytes, ...]], ...], and where it ends."""
+    prefix = raw[position]
+    end = position + 1 + prefix - 0xC0
+    if prefix >= 0xF8:
+        start = position + 1 + prefix - 0xF7
+        end = start + int.from_bytes(raw[position + 1 : start], "big")
+    item = rlp.decode(raw[position:end]) if prefix >= 0xC0 else b""
     entries: list[tuple[Address, tuple[bytes, ...]]] = []
     for entry in item if isinstance(item, list) else [b""]:
         match entry:
@@ -295,7 +356,16 @@ def _decode_access_list(item: rlp.Decoded) -> AccessList:
                     entries.append((address, slots))
                     continue
         raise EncodingError("transaction: the access list must be [[address, [key, ...]], ...]")
-    return tuple(entries)
+    return tuple(entries), end
+
+
+def _split_v(v: int) -> tuple[int, int]:
+    """The chain id and the y parity in a v of EIP-155."""
+    if v in (27, 28):
+        raise InvalidTransaction("only replay-protected (EIP-155) transactions allowed over RPC")
+    if v < 35:
+        raise EncodingError(f"transaction: v must be 35 + 2 * chain id + parity, got {v}")
+    return divmod(v - 35, 2)
 
 
 def _legacy_v(chain_id: int, y_parity: int) -> int:

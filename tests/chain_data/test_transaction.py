@@ -6,8 +6,9 @@ import pytest
 import rlp as oracle_rlp
 from eth_account import Account
 from eth_utils import keccak
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from rlp.exceptions import DecodingError
 
 from ledger.crypto.address import address_of
 from ledger.crypto.secp256k1 import CURVE_ORDER
@@ -259,6 +260,73 @@ def test_any_bytes_give_a_transaction_or_one_of_our_errors(data):
             assert decode_transaction(raw).raw == raw
         except LedgerError as error:
             assert str(error)
+
+
+def decode_slowly(raw: bytes) -> list:
+    """What a strict reader of RLP, an independent one, finds in a transaction of any type."""
+    kind = 0 if raw[0] >= 0xC0 else raw[0]
+    items = oracle_rlp.decode(raw[1:] if kind else raw, strict=True)
+    names = {0: "ipgtvdVRS", 1: "cipgtvdaPRS", 2: "ciPpgtvdaYRS"}[kind]
+    assert isinstance(items, list) and len(items) == len(names)
+    for name, item in zip(names, items, strict=True):
+        if name == "a":
+            assert type(item) is list
+            for address_, keys in item:
+                assert type(address_) is bytes and len(address_) == 20 and type(keys) is list
+                assert all(type(key) is bytes and len(key) == 32 for key in keys)
+        else:
+            assert type(item) is bytes
+            if name == "t":
+                assert len(item) in (0, 20)
+            elif name != "d":
+                assert len(item) <= 32 and item[:1] != b"\0"
+    number = {name: item for name, item in zip(names, items, strict=True) if type(item) is bytes}
+    assert int.from_bytes(number["i"], "big") <= NONCE_MAX and len(number["g"]) <= 8
+    parity = items[-3]
+    assert int.from_bytes(parity, "big") >= 35 if kind == 0 else parity in (b"", b"\1")
+    return items
+
+
+ACCESS_LIST = [(b"\1" * 20, [b"\1" * 32, b"\2" * 32]), (b"\2" * 20, [])]
+SEEDS = [
+    legacy(),
+    legacy(to=None, data=b"x" * 300),
+    legacy(type=1, access_list=ACCESS_LIST),
+    typed(),
+    typed(data=b"\x7f", value=0x80),
+    typed(data=b"d" * 60, access_list=ACCESS_LIST, max_fee=2**256 - 1),
+]
+
+
+@settings(max_examples=400)
+@given(st.sampled_from(SEEDS), st.data())
+def test_reading_item_by_item_takes_exactly_what_a_strict_reader_takes(seed, data):
+    raw = bytearray(seed.raw)
+    for _ in range(data.draw(st.integers(0, 2))):
+        where = data.draw(st.integers(1, min(len(raw) - 1, 60)))
+        match data.draw(st.sampled_from(["set", "insert", "cut", "end"])):
+            case "set":
+                raw[where] = data.draw(st.sampled_from([0, 1, 0x7F, 0x80, 0x81, 0x94, 0xA0, 0xB8]))
+            case "insert":
+                raw.insert(where, data.draw(st.sampled_from([0, 1, 0x80, 0x81, 0xC0])))
+                raw[2] = (raw[2] + 1) % 256  # the length of a list above 55 bytes
+            case "cut":
+                del raw[where]
+                raw[2] = (raw[2] - 1) % 256
+            case _:
+                del raw[-1:]
+    try:
+        expected = decode_slowly(bytes(raw))
+    except (AssertionError, ValueError, TypeError, KeyError, DecodingError):
+        with pytest.raises(LedgerError):
+            decode_transaction(bytes(raw))
+        return
+    transaction = decode_transaction(bytes(raw))
+    assert transaction.r == int.from_bytes(expected[-2], "big")
+    assert transaction.s == int.from_bytes(expected[-1], "big")
+    if transaction.type:
+        assert transaction.access_list == tuple((a, tuple(k)) for a, k in expected[-4])
+    assert transaction.data == expected[-4 if not transaction.type else -5]
 
 
 @given(st.data())
