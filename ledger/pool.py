@@ -9,7 +9,7 @@ balances), gossip, and any clock.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
@@ -245,10 +245,14 @@ class Pool:
         if nonce <= queue.nonce:
             return
         self._strangers.pop(queue.sender, None)
+        passed: Iterable[int] = range(queue.nonce, nonce)
+        if nonce - queue.nonce > len(queue.waiting):
+            passed = list(queue.waiting)
         queue.nonce = nonce
         queue.end = max(queue.end, nonce)
-        for stale in [queue.waiting[number] for number in queue.waiting if number < nonce]:
-            self._drop(queue, stale)
+        for number in passed:
+            if number < nonce and number in queue.waiting:
+                self._drop(queue, queue.waiting[number])
         self._place(queue)
 
     def _drop(self, queue: _Queue, transaction: Transaction) -> None:
