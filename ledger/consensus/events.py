@@ -17,10 +17,10 @@ from ledger.types import Address, Hash32, Height
 
 
 class Verdict(Enum):
-    """What checking a block found."""
+    """What checking a block found; NOT_YET is ahead of our clock, waits and is never condemned."""
 
     VALID = "valid"
-    NOT_YET = "not yet"  # ahead of our clock: it waits and is never condemned
+    NOT_YET = "not yet"
     INVALID = "invalid"
 
 
@@ -97,10 +97,8 @@ class CertifiedBlock:
 
 @dataclass(frozen=True, slots=True)
 class BlockImported:
-    """The answer to `CommitBlock`, durable. `validators` are those of height + 1.
-
-    `work_waiting` is as in `WorkWaiting`, after the pool gave up what the block includes.
-    """
+    """The answer to `CommitBlock`, durable. `validators` are those of height + 1, `work_waiting` is
+    as in `WorkWaiting`, after the pool gave up what the block includes."""
 
     height: Height
     block_hash: Hash32
@@ -179,29 +177,17 @@ class FetchBlock:
 
 @dataclass(frozen=True, slots=True)
 class CommitBlock:
-    """Import header, body, certificate and signer record in one durable transaction.
-
-    `lease` None leaves the record as it is.
-    """
+    """Import header, body, certificate and signer record in one durable transaction; `lease` None
+    leaves the record as it is."""
 
     block: Block
     certificate: Certificate
     lease: bytes | None
 
 
-Event: TypeAlias = (
-    Started
-    | Stopping
-    | Woke
-    | Received
-    | PeerStatus
-    | WorkWaiting
-    | BlockBuilt
-    | BlockChecked
-    | CertifiedBlock
-    | BlockImported
-    | PersistFailed
-)
-Effect: TypeAlias = (
-    Persist | Send | Relay | Reject | WakeAt | BuildBlock | CheckBlock | FetchBlock | CommitBlock
-)
+_FromPeers: TypeAlias = Received | PeerStatus | CertifiedBlock
+_OfBlocks: TypeAlias = WorkWaiting | BlockBuilt | BlockChecked | BlockImported
+Event: TypeAlias = Started | Stopping | Woke | PersistFailed | _FromPeers | _OfBlocks
+
+_ForPeers: TypeAlias = Send | Relay | Reject | FetchBlock
+Effect: TypeAlias = Persist | CommitBlock | WakeAt | BuildBlock | CheckBlock | _ForPeers

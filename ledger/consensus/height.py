@@ -280,7 +280,9 @@ class Decision:
         if behind:
             times.append(world.behind_until_ms)
         waiting = self._fetching or ev.Verdict.NOT_YET in self._verdicts.values()
-        if behind or waiting or (voter and (self.round > 0 or self.deadline_ms is not None)):
+        # A member that may not sign yet has no timer, and needs to hear how far the others are.
+        unsettled = not voter or self.round > 0 or self.deadline_ms is not None
+        if behind or waiting or (unsettled and self._signer.address in self.place.validators):
             self.tick_at_ms = self.tick_at_ms or world.now_ms + TICK_MS
             times.append(self.tick_at_ms)
         else:

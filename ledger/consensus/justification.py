@@ -95,7 +95,7 @@ def check_proposal(place: Place, message: Message, author: Address) -> Block:
     vote = message.vote
     if author != compute_proposer(place.validators, vote.height, vote.round):
         raise InvalidMessage("PROPOSAL: its author is not the proposer of its round")
-    highest = check_round_changes(place, vote.round, message.round_changes)
+    highest = _check_round_changes(place, vote.round, message.round_changes)
     block = check_block(place, message.block, vote.digest)
     if highest is None:
         if message.prepares:
@@ -110,7 +110,7 @@ def check_proposal(place: Place, message: Message, author: Address) -> Block:
     return block
 
 
-def check_round_changes(place: Place, round_: int, votes: Sequence[Vote]) -> Vote | None:
+def _check_round_changes(place: Place, round_: int, votes: Sequence[Vote]) -> Vote | None:
     """What a PROPOSAL of a round must answer to: the highest prepared of its ROUND-CHANGEs."""
     if round_ == 0:
         if votes:

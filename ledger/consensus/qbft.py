@@ -247,8 +247,7 @@ class Qbft:
         if decision.committing is not None:
             return
         if status.height > place.height:
-            fetch = ev.FetchBlock(place.height, None, event.peer)
-            self._world.effects.append(fetch)
+            self._world.effects.append(ev.FetchBlock(place.height, None, event.peer))
         elif status.height == place.height:
             for message in decision.votes.find_missing(status, place.validators):
                 self._world.effects.append(ev.Send(message.encode(), event.peer))

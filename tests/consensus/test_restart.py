@@ -231,13 +231,14 @@ def import_blocks(desk: Desk, first: int, last: int, parent: bytes, by: str = "B
 
 def test_without_a_record_it_signs_only_after_two_more_blocks_than_a_quorum_reports() -> None:
     desk = Desk(start=False)
-    assert desk.start(record=None) == []
+    assert said(desk.start(record=None)) == []
     desk.disk = None
     desk.step(ev.WorkWaiting(True))
     assert said(desk.wake(60_000)) == []
     trouble = desk.engine.explain(0).trouble
     assert trouble is not None
     assert "missing" in trouble
+    assert desk.engine.status().open, "so that the others tell it of their heads"
     for name, head in (("B", 2), ("C", 1), ("D", 2)):
         assert of(ev.Persist, report(desk, name, head)) == []
     parent = import_blocks(desk, 1, 1, GENESIS_HASH)
