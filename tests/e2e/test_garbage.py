@@ -5,7 +5,6 @@ that signs meanwhile, and its memory and log are looked at afterwards.
 """
 
 import json
-import os
 import random
 import secrets
 import socket
@@ -267,7 +266,7 @@ class Good:
 
 
 @pytest.mark.timeout(200)
-@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs /proc")  # noqa: PTH110
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc for memory")
 def test_rubbish_on_both_ports_stops_no_block(tmp_path: Path) -> None:
     seed = secrets.randbelow(2**32)
     print(f"seed {seed}")
