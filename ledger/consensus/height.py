@@ -30,7 +30,8 @@ class World:
     """What a height sees of the process around it; `effects` is where its wishes go.
 
     From `propose_from_ms` on waiting work may be proposed, from `quiet_since_ms` an empty period
-    runs; before `behind_until_ms` others are known to be ahead, and nothing is proposed.
+    runs; before `behind_until_ms` others are known to be ahead, and nothing is proposed; before
+    `compare_until_ms` we were catching up just now, and peers are asked whether that was all.
     """
 
     settings: Settings
@@ -40,6 +41,7 @@ class World:
     propose_from_ms: int = 0
     quiet_since_ms: int = 0
     behind_until_ms: int = 0
+    compare_until_ms: int = 0
     effects: list[ev.Effect] = field(default_factory=list)
 
     def persist(self, record: bytes | None) -> None:
@@ -276,8 +278,8 @@ class Decision:
         due_ms = self._compute_due_ms()
         if voter and self.round == 0 and due_ms is not None and due_ms > world.now_ms:
             times.append(due_ms)
-        behind = world.behind_until_ms > world.now_ms
-        if behind:
+        behind = max(world.behind_until_ms, world.compare_until_ms) > world.now_ms
+        if world.behind_until_ms > world.now_ms:
             times.append(world.behind_until_ms)
         waiting = self._fetching or ev.Verdict.NOT_YET in self._verdicts.values()
         # A member that may not sign yet has no timer, and needs to hear how far the others are.

@@ -22,6 +22,7 @@ from ledger.types import Address, Hash32, Height
 HEIGHTS_AHEAD_MAX = 2  # of votes kept for later; who is further behind needs blocks first
 BUFFER_BYTES_MAX = 8_000_000  # of those votes: four full blocks, on a Pi of 1 GB
 CATCH_UP_MS = 5_000  # how long a sign that others are ahead keeps us from proposing
+COMPARE_MS = 3_000  # how long after a fetched block peers are asked for more: three statuses
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +277,7 @@ class Qbft:
         own = self._signer.seal(commit)
         if own.signature in event.certificate.signatures:
             self._world.persist(self._signer.distrust(own))
+        self._world.compare_until_ms = self._world.now_ms + COMPARE_MS
         decision.commit(block, event.certificate)
 
     # Helpers.

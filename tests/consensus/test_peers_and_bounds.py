@@ -162,6 +162,18 @@ def test_a_peer_that_is_ahead_is_asked_for_the_block() -> None:
     assert of(ev.FetchBlock, effects) == [ev.FetchBlock(1, None, b"peer")]
 
 
+def test_after_a_fetched_block_it_asks_a_little_longer_whether_that_was_all() -> None:
+    """A follower at rest has no open round in which anybody would tell it of the next one."""
+    desk = Desk()
+    block = block_of(desk.address("B"))
+    desk.step(ev.CertifiedBlock(None, block, desk.certify("BCD", block)))
+    desk.imported(block)
+    assert desk.engine.status().open
+    for _ in range(3):
+        desk.wake(1_000)
+    assert not desk.engine.status().open
+
+
 def test_what_is_new_and_well_signed_is_relayed_once() -> None:
     desk = Desk()
     (vote,) = desk.votes("C", PREPARE, 0, bytes(32))
