@@ -27,6 +27,7 @@ from node.peers.connection import HEARTBEAT_S, Identity, Peer, shake_hands
 from node.peers.frames import FRAME_BYTES_MAX, Kind, encode_frame
 from node.peers.identity import read_peer_fingerprint
 from node.peers.strangers import PeerServer
+from node.request_log import make_request_logger
 
 HANDSHAKES_MAX = 16
 """Of strangers at once: each may make us hold a frame of 4 MB."""
@@ -101,7 +102,12 @@ class PeerNetwork:
 
     async def start(self, host: str, port: int) -> int:
         """Listen and start dialling; returns the port. Raises NodeError where it is taken."""
-        self._server = PeerServer(self._accept, access_log=None, keepalive_timeout=TLS_HANDSHAKE_S)
+        self._server = PeerServer(
+            self._accept,
+            access_log=None,
+            keepalive_timeout=TLS_HANDSHAKE_S,
+            logger=make_request_logger(self._log, "peers"),
+        )
         try:
             self._listener = await asyncio.get_running_loop().create_server(
                 self._server,
