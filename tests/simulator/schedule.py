@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Callable
 from random import Random
 
+from tests.simulator.byzantine import Byzantine
 from tests.simulator.checkers import Violation
 from tests.simulator.node import Node
 from tests.simulator.stand_ins import cheap_signatures
@@ -43,18 +44,13 @@ def make_world(seed: int, n: int | None = None, kind: str = "mixed") -> World:
             "byzantine": random.choice((0, 20)),
         }.get(kind, 0),
     )
-    byzantine = None
-    if kind == "byzantine":
-        from tests.simulator.byzantine import Byzantine
-
-        byzantine = Byzantine
     world = World(
         seed,
         n,
         weather=weather,
         block_period_ms=random.choice((0, 200)),
         rotate=kind != "byzantine" and n > 3 and random.randrange(4) == 0,
-        byzantine=byzantine,
+        byzantine=Byzantine if kind == "byzantine" else None,
     )
     for node in world.honest:
         node.clock_skew_s = random.choice((0, 0, 0, 1, 8, -8))
