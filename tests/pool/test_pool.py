@@ -362,6 +362,18 @@ def test_a_flood_of_new_accounts_gives_way_to_those_the_chain_knows():
         world.add(make(200, 0))
 
 
+def test_an_account_whose_transaction_was_included_is_no_stranger():
+    world = World(transactions_max=3)
+    for account, nonce in [(102, 0), (100, 0), (100, 1)]:
+        world.add(make(account, nonce))
+    world.include([make(100, 0)])
+    for meter in (make(1, 7), make(2, 7)):
+        world.nonces[meter.sender] = 7
+        world.add(meter)
+
+    assert {transaction.sender[-1] for transaction in world.pending()} == {100, 1, 2}
+
+
 def test_a_new_account_gets_in_once_a_block_made_room():
     world = World(transactions_max=50)
     for account in range(100, 150):

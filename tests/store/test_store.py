@@ -1,5 +1,6 @@
 """Both stores keep one contract; the SQLite store is held to the one of dictionaries."""
 
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from ledger.encoding.packed import pack
 from ledger.errors import StoreError
+from ledger.store import sqlite
 from ledger.store.base import StateBatch, Store
 from ledger.store.memory import MemoryStore
 from ledger.store.sqlite import SqliteStore, pack_path
@@ -252,6 +254,57 @@ def test_pruning_again_with_fewer_pins_forgets_more(store):
     store.prune(2)
     assert store.oldest_state() == 4
     assert store.get_node_at(b"", b"\1", 4) == leaf_of(4)
+
+
+def run_for_long(store: Store, blocks: int, states_kept: int | None) -> int:
+    """The size in bytes after so many blocks that change the same ten slots."""
+    changes = run_tries(
+        [
+            {(b"", keccak(bytes([slot]))): keccak(b"%d.%d" % (height, slot)) for slot in range(10)}
+            for height in range(blocks)
+        ]
+    )
+    for height in range(blocks):
+        append(store, height)
+        if height % 8 == 7:
+            store.flush(batch_of({one: changes[one] for one in range(height - 7, height + 1)}))
+            if states_kept is not None:
+                store.prune(max(0, height - states_kept))
+    store.close()
+    return store.size_bytes()
+
+
+def test_pain_17_a_pruned_store_is_smaller_and_its_undo_stops_growing(tmp_path):
+    archive = run_for_long(SqliteStore(tmp_path / "archive"), 400, None)
+    pruned = SqliteStore(tmp_path / "pruned")
+    size = run_for_long(pruned, 400, 32)
+
+    assert size < archive - 100_000
+    connection = sqlite3.connect(tmp_path / "pruned")
+    (rows,) = connection.execute("SELECT count(*) FROM undo WHERE last <= ?", (360,)).fetchone()
+    connection.close()
+    assert rows == 0
+
+
+def test_transactions_are_found_in_every_epoch(tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite, "EPOCH_TRANSACTIONS", 1_000)
+    store = SqliteStore(tmp_path / "chain.sqlite")
+    hashes = []
+    for height in range(25):
+        raws = tuple(b"%d.%d" % (height, index) for index in range(200))
+        append(store, height, raws)
+        digests = [keccak(raw) for raw in raws]
+        hashes += digests
+        store.flush(batch_of({height: {}}, transaction_hashes={height: digests}))
+
+    for number in range(0, 5_000, 77):
+        assert store.find_transaction(hashes[number]) == (number // 200, number % 200)
+    assert store.find_transaction(keccak(b"never")) is None
+    store.close()
+    connection = sqlite3.connect(tmp_path / "chain.sqlite")
+    (epochs,) = connection.execute("SELECT count(*) FROM epoch").fetchone()
+    connection.close()
+    assert epochs == 5
 
 
 nibbles = st.lists(st.integers(0, 15), max_size=5).map(bytes)
