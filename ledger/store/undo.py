@@ -33,6 +33,8 @@ _DEFLATED = b"\x78"  # how zlib's format begins; a list in msgpack begins above 
 _match_branch = re.compile(rb"(?:\x80|\xa0.{32}){16}\x80\Z", re.DOTALL).match
 _find_children = re.compile(rb"\x80|\xa0.{32}", re.DOTALL).findall
 _ABSENT = b"\x80"
+_SHORT_PATHS = frozenset(range(0x81, 0xA0))
+"""First bytes of items of 1 to 31 bytes, with which no branch of hashes begins."""
 _FULL_BRANCH_BYTES = 3 + 16 * 33 + 1
 _FULL_BRANCH_PREFIXES = b"\xa0" * 16 + _ABSENT
 
@@ -55,6 +57,12 @@ def encode_undo(old: bytes | None, new: bytes | None) -> tuple[int, bytes | None
     """Kind and data of the entry that leads from `new` back to `old`."""
     if old is None or new is None:
         return WHOLE, old
+    start = _payload_start(old)
+    if len(old) == len(new) and old[start] in _SHORT_PATHS:
+        # A leaf with another value, which most changes are: seen without looking at all of it.
+        split = start + old[start] - 0x7F
+        if old[:split] == new[:split]:
+            return DELTA, _SECOND_ITEM + old[split:]
     if _is_branch(old):
         return (DELTA, _BRANCH + keccak256(old)) if _is_branch(new) else (WHOLE, old)
     split, other = _find_second_item(old), _find_second_item(new)
