@@ -7,6 +7,7 @@ Not here: which settings there are (`meter.settings`), what they mean together (
 import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,7 +31,10 @@ class Reader:
         names = {setting.name for setting in settings}
         for key in values:
             if key not in names:
-                raise ConfigError(self.file, where + key, f"one of {', '.join(sorted(names))}")
+                near = get_close_matches(key, sorted(names), n=1)
+                known = f"one of {', '.join(sorted(names))}"
+                hint = f"a setting; did you mean {near[0]}?" if near else known
+                raise ConfigError(self.file, where + key, hint)
 
     def read(
         self, where: str, settings: tuple[Setting, ...], values: dict[str, Any]
@@ -115,7 +119,10 @@ def _urls(value: Any, file: Path) -> tuple[str, ...]:
 
 
 def _address(value: Any, file: Path) -> bytes:
-    return parse_address(_text(value, file))
+    try:
+        return parse_address(_text(value, file))
+    except LedgerError as error:
+        raise ValueError(f"an address ({error})") from error
 
 
 def _hash(value: Any, file: Path) -> bytes:

@@ -41,7 +41,8 @@ def encode_arguments(method: str, inputs: Sequence[Entry], texts: Sequence[str])
     """Arguments as typed, encoded. Arrays and tuples are typed as JSON."""
     if len(texts) != len(inputs):
         wanted = ", ".join(f"{abi_type(one)} {one.get('name', '')}".strip() for one in inputs)
-        raise NodeError(f"{method} takes ({wanted}): {len(inputs)} arguments, not {len(texts)}")
+        count = "1 argument" if len(inputs) == 1 else f"{len(inputs)} arguments"
+        raise NodeError(f"{method} takes ({wanted}): {count}, not {len(texts)}")
     values = []
     for one, text in zip(inputs, texts, strict=True):
         try:
@@ -60,10 +61,9 @@ def _parse(parameter: Entry, value: Any) -> Any:
     kind = str(parameter["type"])
     if kind.endswith("]"):
         element = {**parameter, "type": kind[: kind.rindex("[")]}
-        items = json.loads(value) if isinstance(value, str) else value
-        return [_parse(element, item) for item in items]
+        return [_parse(element, item) for item in _parse_json(value)]
     if kind == "tuple":
-        fields = json.loads(value) if isinstance(value, str) else value
+        fields = _parse_json(value)
         components = parameter["components"]
         return tuple(_parse(one, field) for one, field in zip(components, fields, strict=True))
     if kind == "string":
@@ -78,7 +78,21 @@ def _parse(parameter: Entry, value: Any) -> Any:
         return parse_address(str(value))
     if kind.startswith("bytes"):
         return decode_data(str(value))
-    return int(str(value), 0)
+    try:
+        return int(str(value), 0)
+    except ValueError as error:
+        raise ValueError("expected a whole number, in decimal or 0x") from error
+
+
+def _parse_json(value: Any) -> list[Any]:
+    """The items of an array or tuple; inside another one they have been read already."""
+    try:
+        items = json.loads(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise ValueError(f"expected a JSON list such as [1, 2]: {error}") from error
+    if not isinstance(items, list):
+        raise ValueError("expected a JSON list such as [1, 2]")
+    return items
 
 
 def render_value(parameter: Entry, value: Any) -> Any:

@@ -6,7 +6,7 @@ Not here: the server (`node.rpc`), what results mean. Any node's URL will do, ou
 import http.client
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +15,7 @@ from ledger.encoding.hexadecimal import decode_data, decode_quantity, encode_dat
 TIMEOUT_S = 30.0  # above a Pi's slowest answer, an eth_getLogs over 5,000 blocks
 BATCH_MAX = 200  # calls in one request; a node takes 1,000
 REPLY_BYTES_MAX = 25_000_000  # what a node sends at most
+SLOW_S = 3.0  # a block takes a second; who waits longer wants to know for what
 
 
 class ClientError(Exception):
@@ -91,13 +92,24 @@ class Client:
         result = self.call("eth_call", {"to": encode_data(to), "data": encode_data(data)}, tag)
         return decode_data(result)
 
-    def wait_for_receipt(self, transaction_hash: str, timeout_s: float = 60.0) -> dict[str, Any]:
-        """The receipt, once the transaction is in a final block."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
+    def wait_for_receipt(
+        self,
+        transaction_hash: str,
+        timeout_s: float = 60.0,
+        on_slow: Callable[[], None] | None = None,
+    ) -> dict[str, Any]:
+        """The receipt, once the transaction is in a final block; `on_slow` where that takes long.
+
+        Raises ClientError after `timeout_s`.
+        """
+        began = time.monotonic()
+        while (waited := time.monotonic() - began) < timeout_s:
             receipt = self.call("eth_getTransactionReceipt", transaction_hash)
             if receipt is not None:
                 return dict(receipt)
+            if on_slow is not None and waited > SLOW_S:
+                on_slow()
+                on_slow = None
             time.sleep(0.05)
         raise ClientError(
             f"{transaction_hash} is in no block after {timeout_s:.0f} s; "

@@ -19,6 +19,7 @@ from ledger.crypto.address import address_of, to_checksum
 from ledger.genesis import Genesis
 from ledger.types import Address
 from node.client import Client, ClientError
+from node.config import PORT_MAX
 from node.daemon import WITH_PARENT
 from node.errors import NodeError
 from node.keys import derive_unlocked, load_node_key
@@ -156,6 +157,8 @@ def prepare(
 
     Ports are chosen anew at every start: peers' ports are any free ones. Raises NodeError.
     """
+    if port + nodes - 1 > PORT_MAX:
+        raise NodeError(f"{nodes} nodes from port {port} on need ports above {PORT_MAX}")
     for index in range(nodes):
         _check_free(port + index)
     settings: dict[str, str | int | bool | tuple[str, ...]] = {

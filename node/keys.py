@@ -4,14 +4,16 @@ import json
 import os
 from pathlib import Path
 
-from ledger.crypto.address import address_of
+from ledger.crypto.address import address_of, to_checksum
 from ledger.errors import CryptoError
+from ledger.store.base import Store
 from ledger.types import Address
 from node.errors import NodeError
 
 KEY_FILE_BYTES_MAX = 10_000
 """A Web3 key file has some 500."""
 UNLOCKED_ACCOUNTS = 10
+RECORD_OWNER_KEY = "signer-address"
 
 
 def load_node_key(path: Path, password_file: Path | None) -> bytes:
@@ -52,6 +54,21 @@ def save_node_key(path: Path, private_key: bytes) -> None:
         file.write(private_key.hex() + "\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def claim_signer_record(store: Store, address: Address) -> None:
+    """Note in a data folder whose signer record it has. Raises NodeError where it is another key's.
+
+    What one key signed says nothing of another one, which may have signed elsewhere.
+    """
+    owner = store.get_meta(RECORD_OWNER_KEY)
+    if owner is None:
+        store.put_durable(RECORD_OWNER_KEY, address)
+    elif owner != address:
+        raise NodeError(
+            f"the data folder has what the key of {to_checksum(owner)} signed, but key.file is of "
+            f"{to_checksum(address)}: give this node its own key, or an empty data folder"
+        )
 
 
 def derive_unlocked(mnemonic: str) -> dict[Address, bytes]:

@@ -28,7 +28,7 @@ from ledger.genesis import NETWORK_CONTRACT, Genesis, GenesisContract
 from ledger.types import Address
 from node.config import PORT_MAX, dump_settings
 from node.errors import NodeError
-from node.keys import save_node_key
+from node.keys import claim_signer_record, save_node_key
 from node.peers.identity import load_or_make_certificate
 from node.peers.network import Endpoint
 
@@ -242,6 +242,7 @@ def _create_node(member: Member, private_key: bytes) -> None:
     # The record comes before the key: a key whose record is missing does not sign at once.
     store = SqliteStore(data / STORE_FILE)
     try:
+        claim_signer_record(store, address_of(private_key))
         store.save_signer(initial_record())
     finally:
         store.close()

@@ -34,6 +34,7 @@ from node.feed import Feed
 from node.gossip import Gossip
 from node.intake import Intake
 from node.interpreter import Interpreter, now_ms
+from node.keys import claim_signer_record
 from node.log import Log
 from node.network_files import NetworkFile
 from node.peers.connection import Identity, Peer
@@ -145,6 +146,7 @@ class Node:
 
     async def start(self) -> None:
         """Open the peers' port and start to take part. Raises NodeError."""
+        claim_signer_record(self.chain.store, self.address)
         saved = self.chain.store.get_meta(FILTERS_KEY)
         if saved:
             self.filters.load(saved)

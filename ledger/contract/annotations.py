@@ -106,7 +106,7 @@ class Declarations:
         """Whether `node` is the imported export `name`."""
         return isinstance(node, ast.Name) and node.id == name and name in self.imported
 
-    def read_value(self, node: ast.expr | None) -> ValueType:
+    def read_value(self, node: ast.expr | ast.arg) -> ValueType:
         """The type an annotation names, of a value inside a method or at a door."""
         if isinstance(node, ast.Name):
             if node.id == "bool" or node.id == "bytes":
@@ -123,7 +123,7 @@ class Declarations:
             if node.value.id == "tuple" and isinstance(node.slice, ast.Tuple):
                 return TupleType(tuple(self.read_value(item) for item in node.slice.elts))
         hint = {"int": "say how wide: uint256, int64, ...", "str": "text is `string` here"}
-        raise breach("annotation", node or (1, 1), hint.get(getattr(node, "id", "")))
+        raise breach("annotation", node, hint.get(getattr(node, "id", "")))
 
     def read_plain(self, node: ast.expr, what: str) -> ValueType:
         """A scalar or a struct."""

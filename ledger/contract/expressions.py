@@ -71,7 +71,8 @@ def describe(kind: Type) -> str:
     """A type in the author's words."""
     if isinstance(kind, StructType):
         return kind.name
-    names = {Range: "an integer", IntType: "an integer", MapType: "a Map", ArrayType: "an Array"}
+    names = {Range: "an integer", IntType: "an integer", MapType: "a Map", ArrayType: "an Array",
+             AddressType: "an address"}  # fmt: skip
     return names.get(type(kind)) or "a " + type(kind).__name__.removesuffix("Type").lower()
 
 

@@ -213,7 +213,7 @@ def parse_method(
         raise breach("class", node, "the first parameter of a method is self")
     parameters = []
     for item in arguments[1:]:
-        parameters.append(Parameter(item.arg, declared.read_value(item.annotation)))
+        parameters.append(Parameter(item.arg, declared.read_value(item.annotation or item)))
         if isinstance(parameters[-1].type, TupleType):
             raise breach("type", item, "a parameter is a value, a Struct or a list")
     returns = None

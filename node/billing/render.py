@@ -132,10 +132,12 @@ def bill_notes(bill: Bill) -> list[str]:
     month = bill.month
     periods = month.last_period - month.first_period + 1
     notes = [
-        f"{len(month.readings)} readings of {len(month.meters)} "
+        f"{len(month.readings)} {plural('reading', month.readings)} of {len(month.meters)} "
         f"{plural('meter', month.meters)}; the month has {periods} periods of "
         f"{month.period_seconds} s"
     ]
+    if not month.meters:
+        notes.append("no meter was ever enrolled for this account: is its address right?")
     for meter, stretches in count_gaps(month).items():
         missing = sum(last - first + 1 for first, last in stretches)
         if missing:
@@ -148,7 +150,7 @@ def bill_notes(bill: Bill) -> list[str]:
     nominal = sum(bool(one.current.quality & QUALITY_NOMINAL_VOLTAGE) for one in bill.estimated)
     if bill.estimated:
         notes.append(
-            f"{len(bill.estimated)} readings are estimated or incomplete"
+            f"{len(bill.estimated)} {plural('reading', bill.estimated)} estimated or incomplete"
             + (f", {nominal} of them with the nominal, not a measured, voltage" if nominal else "")
         )
     for reading in bill.corrected:

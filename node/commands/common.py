@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +23,13 @@ from node.errors import NodeError
 DEFAULT_RPC = "http://127.0.0.1:8545"
 KEY_FILE_BYTES_MAX = 100_000  # a Web3 key file has 500; whatever is far above is none
 
-console = Console(emoji=False)
+PIPE_COLUMNS = 120
+"""Where nobody has said how wide: a table's addresses and URLs stay whole for grep."""
+
+console = Console(
+    emoji=False,
+    width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_COLUMNS,
+)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -123,12 +130,16 @@ def printable(text: str) -> str:
 
 def make_table(*columns: str, title: str | None = None) -> Table:
     """A table whose columns are right-aligned where their name starts with `>`."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", min_width=len(title) if title else None)
     for index, column in enumerate(columns):
         right = column.startswith(">")
-        # The first column names the row: an address broken in two is none.
+        # The first column names the row, and an address broken in two is none. What does not fit
+        # elsewhere goes on in the next line: a hash or a path that is cut off is of no use.
         table.add_column(
-            column.lstrip(">"), justify="right" if right else "left", no_wrap=index == 0
+            column.lstrip(">"),
+            justify="right" if right else "left",
+            no_wrap=index == 0 or column == "address",
+            overflow="fold",
         )
     return table
 
@@ -242,4 +253,6 @@ def send_transaction(
             f"{to_checksum(sender)} has no key file in {keystore} and is not unlocked at "
             f"{client.url}; see: wattledger account import"
         )
-    return client.wait_for_receipt(sent)
+    return client.wait_for_receipt(
+        sent, on_slow=lambda: click.echo(f"sent {sent}; waiting until it is final ...", err=True)
+    )

@@ -1,6 +1,7 @@
 """`wattledger contract`: from a Python source to a deployed contract, and calls of it."""
 
 import json
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from ledger.contract.layout import describe_layout
 from ledger.contract.model import ContractModel
 from ledger.crypto.address import to_checksum
 from ledger.encoding import abi
-from ledger.encoding.hexadecimal import decode_data, decode_quantity
+from ledger.encoding.hexadecimal import decode_data, decode_quantity, encode_data
 from ledger.errors import ContractRejected
 from node.abi_text import (
     abi_type,
@@ -23,7 +24,7 @@ from node.abi_text import (
     render_value,
     signature,
 )
-from node.client import RpcError
+from node.client import Client, RpcError
 from node.commands.common import (
     ADDRESS,
     connect,
@@ -40,6 +41,22 @@ from node.commands.common import (
 from node.errors import NodeError
 
 SENDER_HELP = "Account that sends: one with a key file, or a devnet's unlocked one."
+REVERTED = 3  # geth's code of a call that reverted
+NEGATIVE = re.compile(r"-\d\w*")
+
+
+class NumbersCommand(click.Command):
+    """A command whose ARGUMENTS may be negative numbers, which click would take for options."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [" " + a if NEGATIVE.fullmatch(a) else a for a in args])
+
+
+def unshield(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The arguments as they were typed, without the space that `NumbersCommand` put before them."""
+    return tuple(a[1:] if a[:1] == " " and NEGATIVE.fullmatch(a[1:]) else a for a in values)
 
 
 @click.group()
@@ -148,9 +165,9 @@ def layout(path: str, as_json: bool) -> None:
     console.print(table)
 
 
-@contract.command()
+@contract.command(cls=NumbersCommand)
 @click.argument("path")
-@click.argument("arguments", nargs=-1)
+@click.argument("arguments", nargs=-1, callback=unshield)
 @click.option("--from", "sender", type=ADDRESS, required=True, help=SENDER_HELP)
 @keystore_option
 @password_option
@@ -175,7 +192,12 @@ def deploy(
     constructor = [entry for entry in artifact["abi"] if entry["type"] == "constructor"]
     inputs = constructor[0]["inputs"] if constructor else []
     data = decode_data(artifact["bytecode"]) + encode_arguments("constructor", inputs, arguments)
-    receipt = send_transaction(connect(rpc), sender, keystore, password_file, to=None, data=data)
+    try:
+        receipt = send_transaction(
+            connect(rpc), sender, keystore, password_file, to=None, data=data
+        )
+    except RpcError as error:
+        raise explained(artifact["abi"], error) from error
     if decode_quantity(receipt["status"]) != 1:
         raise NodeError(f"the constructor of {artifact['contractName']} reverted")
     address = to_checksum(decode_data(receipt["contractAddress"]))
@@ -187,11 +209,11 @@ def deploy(
     say(f"{artifact['contractName']} at {address}, block {block}, gas {gas:,}")
 
 
-@contract.command()
+@contract.command(cls=NumbersCommand)
 @click.argument("address", type=ADDRESS)
 @click.argument("path")
 @click.argument("method")
-@click.argument("arguments", nargs=-1)
+@click.argument("arguments", nargs=-1, callback=unshield)
 @rpc_option
 @json_option
 def call(
@@ -206,10 +228,13 @@ def call(
     entries = read_abi(path)
     entry = find_entry(entries, method)
     data = abi.selector(signature(entry)) + encode_arguments(method, entry["inputs"], arguments)
+    client = connect(rpc)
     try:
-        result = connect(rpc).call_contract(address, data)
+        result = client.call_contract(address, data)
     except RpcError as error:
         raise explained(entries, error) from error
+    if not result:
+        check_stands(client, address)
     values = abi.decode([abi_type(output) for output in entry["outputs"]], result)
     rendered = [
         render_value(output, value) for output, value in zip(entry["outputs"], values, strict=True)
@@ -219,15 +244,23 @@ def call(
         return
     for value in rendered:
         say(value if isinstance(value, str) else json.dumps(value))
+    if not reads_only(entry):
+        click.echo(
+            f"{method} writes: this only tried it and changed nothing; "
+            "to do it: wattledger contract send",
+            err=True,
+        )
 
 
-@contract.command()
+@contract.command(cls=NumbersCommand)
 @click.argument("address", type=ADDRESS)
 @click.argument("path")
 @click.argument("method")
-@click.argument("arguments", nargs=-1)
+@click.argument("arguments", nargs=-1, callback=unshield)
 @click.option("--from", "sender", type=ADDRESS, required=True, help=SENDER_HELP)
-@click.option("--value", default=0, help="Native coin to send along, in wei.")
+@click.option(
+    "--value", type=click.IntRange(0), default=0, help="Native coin to send along, in wei."
+)
 @keystore_option
 @password_option
 @rpc_option
@@ -253,9 +286,11 @@ def send(
     entries = read_abi(path)
     entry = find_entry(entries, method)
     data = abi.selector(signature(entry)) + encode_arguments(method, entry["inputs"], arguments)
+    client = connect(rpc)
+    check_stands(client, address)
     try:
         receipt = send_transaction(
-            connect(rpc), sender, keystore, password_file, to=address, data=data, value=value
+            client, sender, keystore, password_file, to=address, data=data, value=value
         )
     except RpcError as error:
         raise explained(entries, error) from error
@@ -268,9 +303,24 @@ def send(
         f"{method}: block {decode_quantity(receipt['blockNumber'])}, "
         f"gas {decode_quantity(receipt['gasUsed']):,}, {receipt['transactionHash']}"
     )
+    if reads_only(entry):
+        click.echo(f"{method} only reads; its answer: wattledger contract call", err=True)
+
+
+def reads_only(entry: dict[str, Any]) -> bool:
+    """Whether a method changes nothing, by its ABI."""
+    return entry.get("stateMutability") in ("view", "pure")
+
+
+def check_stands(client: Client, address: bytes) -> None:
+    """Raises NodeError where there is no code: there, as in Ethereum, a call just succeeds."""
+    if client.call("eth_getCode", encode_data(address), "latest") == "0x":
+        raise NodeError(f"{client.url} has no contract at {to_checksum(address)}")
 
 
 def explained(entries: list[dict[str, Any]], error: RpcError) -> Exception:
     """The contract's own error in words, where the node gave its data."""
     text = decode_error(entries, error.data) if error.data else None
+    if text is None and error.code == REVERTED and not error.data:
+        text = "no reason given; is it of this PATH, has it this method, may it take coins?"
     return NodeError(f"the contract refused: {text}") if text else error

@@ -109,4 +109,8 @@ def new(
         )
     console.print(table)
     say(f"network file {made.network_file}; give every node the same one")
+    if made.administrator_key_file is not None:
+        say(
+            f"{made.administrator_key_file} changes members: keep it off the nodes, in a safe place"
+        )
     say("copy each node's folder to its machine, then: wattledger node run --config ...")

@@ -34,6 +34,7 @@ from node.errors import NodeError
 
 FEED_S = 60.0  # the boards replay their month in about so long
 END_S = 100.0  # from the first line to the last record; a demo that takes longer is broken
+BAR_CELLS = 16  # what a terminal of 80 columns has room for
 # Fractions of the month at which the demo's accidents happen and are mended.
 KILL_AT, CUT_AT, RESTART_AT, MEND_AT = 0.20, 0.30, 0.55, 0.65
 
@@ -179,8 +180,8 @@ def progress_table(
     table = make_table("household", ">hours on chain", "", ">kWh on chain", ">waiting",
                        title="blocks: " + ", ".join(heights))  # fmt: skip
     for meter, (done, wh), all_, queued in zip(grid.meters, recorded, wanted, waiting, strict=True):
-        bar = "█" * (20 * done // all_)
-        table.add_row(meter.household.name, f"{done} of {all_}", f"{bar:<20}", format_kwh(wh),
+        bar = ("█" * (BAR_CELLS * done // all_)).ljust(BAR_CELLS)
+        table.add_row(meter.household.name, f"{done} of {all_}", bar, format_kwh(wh),
                       str(queued))  # fmt: skip
     return table
 

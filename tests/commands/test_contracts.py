@@ -110,7 +110,8 @@ def test_an_artifact_that_is_none_is_named(tmp_path: Path, content: str) -> None
         (("getBill",), "getBill takes (address user)"),
         (("getBill", "0x12"), "'0x12' is no address for user"),
         (("setUsage", "-1"), "setUsage: "),
-        (("setUsage", "many"), "'many' is no uint256 for usage"),
+        (("setUsage", "many"), "'many' is no uint256 for usage: expected a whole number"),
+        (("setUsage", "1.5"), "expected a whole number"),
         (("setUsage", "1", "2"), "setUsage takes (uint256 usage)"),
     ],
 )
@@ -137,3 +138,13 @@ def test_no_node_there(jar: Path) -> None:
         ("bill", "--contract", SOMEBODY, "--account", SOMEBODY, "--month", "2026-11"),
     ):
         assert "no node answers at http://127.0.0.1:1" in fail(*command, *rpc)
+
+
+def test_negative_numbers_are_arguments_and_no_options(jar: Path) -> None:
+    rpc = ("--rpc", "http://127.0.0.1:1")
+    zone = ("contract", "deploy", "metering", 3_600, -18_000, "--from", SOMEBODY, *rpc)
+    assert "no node answers" in fail(*zone)
+    put = ("contract", "send", SOMEBODY, jar, "put", "--from", SOMEBODY, *rpc)
+    assert "put: " in fail(*put, -5)
+    assert "No such option" in misuse(*put, "-five")
+    assert "--value" in misuse(*put, 5, "--value", -5)

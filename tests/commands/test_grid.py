@@ -17,6 +17,7 @@ from tests.commands.conftest import (
     Grid,
 )
 from tests.commands.terminal import fail, run, succeed
+from tests.commands.test_contracts import JAR
 
 IMPORT_WH = sum(1_000 + hour for hour in range(HOURS)) - 500
 # 20 kWh at 3.00, 20 at 5.00, the rest at 9.00, in hundredths, half up
@@ -182,6 +183,8 @@ def test_a_month_without_readings_costs_nothing(grid: Grid) -> None:
     bill = (*grid.bill[:4], "--month", "2020-02")
     assert json.loads(succeed("bill", *bill, "--json", *grid.rpc))["amount"] == 0
     assert json.loads(succeed("usage", *bill, "--json", *grid.rpc)) == []
+    stranger = (*grid.bill[:3], OWNER, "--month", MONTH)
+    assert "no meter was ever enrolled" in succeed("bill", *stranger, *grid.rpc)
 
 
 def test_an_address_without_the_contract_is_named(grid: Grid) -> None:
@@ -191,6 +194,29 @@ def test_an_address_without_the_contract_is_named(grid: Grid) -> None:
         assert done.err.startswith("error: ")
         assert "contract" in done.err
         assert len(done.err.splitlines()) == 1
+
+
+def test_what_would_do_nothing_is_said(grid: Grid, tmp_path: Path) -> None:
+    nobody = "0x" + "ab" * 20
+    for command in (("call", nobody, "el_dapp", "getBill", HOME),
+                    ("send", nobody, "el_dapp", "addUser", HOME, "--from", OWNER)):  # fmt: skip
+        assert "has no contract at 0x" in fail("contract", *command, *grid.rpc)
+    jar = tmp_path / "jar.py"
+    jar.write_text(JAR)
+    deployed = succeed("contract", "deploy", jar, "--from", OWNER, "--json", *grid.rpc)
+    address = json.loads(deployed)["address"]
+    tried = run("contract", "call", address, jar, "put", 5, *grid.rpc)
+    assert tried.code == 0 and "changed nothing" in tried.err
+    assert succeed("contract", "call", address, jar, "count", *grid.rpc) == "0\n"
+    read = run("contract", "send", address, jar, "count", "--from", OWNER, *grid.rpc)
+    assert read.code == 0 and "only reads" in read.err
+
+
+def test_a_revert_without_words_is_explained(grid: Grid) -> None:
+    told = fail("contract", "call", grid.contract, "el_dapp", "getBill", HOME, *grid.rpc)
+    assert told.startswith("the contract refused: no reason given")
+    told = fail("contract", "deploy", "metering", 0, 0, "--from", OWNER, *grid.rpc)
+    assert told == "the contract refused: InvalidSetting()"
 
 
 def test_a_revert_is_told_in_the_contracts_words(grid: Grid) -> None:

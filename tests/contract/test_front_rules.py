@@ -519,6 +519,11 @@ def test_a_refusal_points_at_the_line_the_column_and_the_text() -> None:
     error = caught.value
     assert (error.rule, error.line, error.column, error.text) == ("form", line, 16, "a / 2")
     assert error.hint == "use // : floats differ between machines"
+    bare = b"from ledger.contract import Contract\n\n\nclass C(Contract):\n    def _f(self, a):\n"
+    with pytest.raises(ContractRejected) as caught:
+        compile_contract(bare + b"        pass\n")
+    error = caught.value
+    assert (error.rule, error.line, error.column, error.text) == ("annotation", 5, 18, "a):")
 
 
 def test_every_rule_of_the_table_is_met_by_a_test() -> None:

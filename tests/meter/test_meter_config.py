@@ -35,7 +35,8 @@ def test_a_plain_file_is_enough(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "key", "expected"),
     [
-        ({"prot": "x"}, "meter m1: prot", "one of"),
+        ({"prot": "x"}, "meter m1: prot", "did you mean port?"),
+        ({"ssid": "x"}, "meter m1: ssid", "one of"),
         ({"baud": "fast"}, "meter m1: baud", "an integer"),
         ({"baud": True}, "meter m1: baud", "an integer"),
         ({"baud": 1}, "meter m1: baud", "at least 50"),

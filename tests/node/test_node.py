@@ -21,7 +21,7 @@ from node import node as node_module
 from node.client import Client, RpcError
 from node.devnet import find_free_ports
 from node.errors import NodeError
-from node.network_files import STORE_FILE
+from node.network_files import KEY_FILE, STORE_FILE
 from node.node import Node
 
 
@@ -290,6 +290,17 @@ def test_a_damaged_signer_record_is_refused_with_what_to_do(make_local_network: 
     store.close()
     with pytest.raises(NodeError, match=r"record is damaged.*remove this node's data folder"):
         network.start()
+
+
+def test_a_signer_record_of_another_key_is_refused(make_local_network: Any) -> None:
+    network = make_local_network(2)
+    key = network.members[0].folder / KEY_FILE
+    own = key.read_text()
+    key.write_text((network.members[1].folder / KEY_FILE).read_text())
+    with pytest.raises(NodeError, match="give this node its own key, or an empty data folder"):
+        network.start(0)
+    key.write_text(own)
+    network.start(0)
 
 
 def test_ports_that_are_taken_are_named(make_local_network: Any) -> None:

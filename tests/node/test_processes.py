@@ -16,7 +16,8 @@ import pytest
 
 from ledger.transaction import sign_transaction
 from node.client import Client, ClientError, RpcError
-from node.devnet import BALANCE_WEI, CHAIN_ID, MNEMONIC, Devnet, find_free_ports
+from node.devnet import BALANCE_WEI, CHAIN_ID, MNEMONIC, Devnet, find_free_ports, run_devnet
+from node.errors import NodeError
 from node.keys import derive_unlocked
 from node.network_files import create_network
 
@@ -213,6 +214,11 @@ def test_a_devnet_on_a_taken_port_says_so(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert f"port {port} is taken" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_devnet_beyond_the_last_port_says_so(tmp_path: Path) -> None:
+    with pytest.raises(NodeError, match="need ports above 65535"):
+        run_devnet(tmp_path, nodes=2, port=65_535)
 
 
 def test_a_node_ends_when_its_parent_is_gone(devnet: Devnet) -> None:
