@@ -69,10 +69,9 @@ def is_self(node: ast.expr, attribute: str = "") -> bool:
 
 def describe(kind: Type) -> str:
     """A type in the author's words."""
-    if isinstance(kind, StructType):
-        return kind.name
-    names = {Range: "an integer", IntType: "an integer", MapType: "a Map", ArrayType: "an Array",
-             AddressType: "an address"}  # fmt: skip
+    if isinstance(kind, StructType | AddressType):
+        return kind.name if isinstance(kind, StructType) else "an address"
+    names = {Range: "an integer", IntType: "an integer", MapType: "a Map", ArrayType: "an Array"}
     return names.get(type(kind)) or "a " + type(kind).__name__.removesuffix("Type").lower()
 
 
