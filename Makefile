@@ -16,7 +16,7 @@ $(VENV)/.runtime: pyproject.toml
 	touch $@
 
 $(VENV)/.test: $(VENV)/.runtime
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-warn-conflicts -e '.[test]'
 	touch $@
 
 # Real UK household readings for the demo; only its sample files are read.
