@@ -256,7 +256,7 @@ class Node:
             self._head_state_reads = accounts
         return state
 
-    def _has_work(self) -> bool:
+    def has_work(self) -> bool:
         """Whether the pool holds a transaction that would be included on the head."""
         if not self.pool.size:
             return False
@@ -264,11 +264,11 @@ class Node:
 
     def _note_work(self) -> bool:
         """Whether work waits, noted as what the engine is about to be told."""
-        self._work_told = self._has_work()
+        self._work_told = self.has_work()
         return self._work_told
 
     def _tell_work(self) -> None:
-        waiting = self._has_work()
+        waiting = self.has_work()
         if waiting is not self._work_told:
             self._work_told = waiting
             self.interpreter.feed(ev.WorkWaiting(waiting))

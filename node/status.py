@@ -126,13 +126,21 @@ def _sentences(
             f"{_name(told.proposer, names)}){wait}; not heard in this round: "
             f"{_list(told.missing, names)}."
         )
-    if not said:
+    waiting = node.pool.size
+    if not said and not waiting:
+        said.append(f"All is well: block {head} is the head and nothing waits.")
+    elif not said and node.has_work():
+        said.append(f"All is well: waiting for block {head + 1}: {waiting} {_noun(waiting)}.")
+    elif not said:
         said.append(
-            f"All is well: {node.pool.size} transactions wait for block {head + 1}."
-            if node.pool.size
-            else f"All is well: block {head} is the head and nothing waits."
+            f"All is well: block {head} is the head. Waiting for the nonce before theirs: "
+            f"{waiting} {_noun(waiting)}."
         )
     return said
+
+
+def _noun(count: int) -> str:
+    return "transaction" if count == 1 else "transactions"
 
 
 def _list(members: Any, names: dict[Address, str]) -> str:

@@ -347,6 +347,16 @@ def test_a_node_that_is_removed_is_sent_away_and_one_that_is_added_let_in(
     client.close()
 
 
+def test_who_asks_is_told_what_a_transaction_waits_for(make_local_network: Any) -> None:
+    network = make_local_network(1)
+    network.start()
+    client = network.client()
+    client.call("eth_sendRawTransaction", "0x" + transfer(network, 5).raw.hex())
+    told = client.call("wattledger_status")["explanation"]
+    assert "Waiting for the nonce before theirs: 1 transaction." in told
+    client.close()
+
+
 def test_an_unlocked_account_needs_the_setting(make_local_network: Any) -> None:
     network = make_local_network(1)
     network.keys = {}
