@@ -212,7 +212,7 @@ class Decision:
         assert block is not None
         commit = self._sign(Kind.COMMIT, digest)
         record = self._signer.lock(Prepared(self.round, block, prepares), commit)
-        if not self._is_alone():
+        if len(self.place.validators) > 1:
             self.world.persist(record)
         self._publish(Message(commit))
         return True
@@ -348,11 +348,8 @@ class Decision:
     def _publish(self, message: Message) -> None:
         """Our own word counts here too."""
         self.votes.add(self._signer.address, message)
-        if not self._is_alone():
+        if len(self.place.validators) > 1:
             self.world.effects.append(ev.Send(message.encode()))
-
-    def _is_alone(self) -> bool:
-        return len(self.place.validators) == 1
 
     def _is_valid(self, message: Message) -> bool:
         """Whether a PROPOSAL's block may be prepared; asks for the check where there was none.

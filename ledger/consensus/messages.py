@@ -111,19 +111,8 @@ def signing_digest(network: Network, vote: Vote) -> Hash32:
         return commit_digest(network.chain_id, network.genesis_hash, height, round_, digest)
     uint = rlp.encode_uint
     prepared = () if prepared_round is None else (uint(prepared_round),)
-    return keccak256(
-        rlp.encode(
-            (
-                _DOMAINS[kind],
-                uint(network.chain_id),
-                network.genesis_hash,
-                uint(height),
-                uint(round_),
-                digest or b"",
-                prepared,
-            )
-        )
-    )
+    chain = _DOMAINS[kind], uint(network.chain_id), network.genesis_hash
+    return keccak256(rlp.encode((*chain, uint(height), uint(round_), digest or b"", prepared)))
 
 
 def sign_vote(private_key: bytes, network: Network, vote: Vote) -> Vote:

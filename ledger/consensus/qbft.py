@@ -74,10 +74,6 @@ class Qbft:
         }
 
     @property
-    def address(self) -> Address:
-        return self._signer.address
-
-    @property
     def evidence(self) -> tuple[Evidence, ...]:
         """The newest votes that no honest member signs both."""
         return tuple(self._evidence.values())
@@ -111,7 +107,7 @@ class Qbft:
     def explain(self, now_ms: int) -> Explanation:
         """The pieces of the stall explainer; the next try is so many ms from now."""
         decision, place, round_ = self._decision, self._decision.place, self._decision.round
-        own = {self.address: round_} if decision.is_voter() else {}
+        own = {self._signer.address: round_} if decision.is_voter() else {}
         latest = decision.votes.latest | own
         next_ms = decision.deadline_ms
         return Explanation(
@@ -207,7 +203,7 @@ class Qbft:
         except (EncodingError, InvalidMessage, InvalidSignature) as error:
             self._world.effects.append(ev.Reject(event.peer, str(error)))
             return
-        if author == self.address:
+        if author == self._signer.address:
             self._world.persist(self._signer.distrust(vote))
         if vote.height == place.height:
             fresh = self._take(author, message, event.peer)

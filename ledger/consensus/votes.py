@@ -81,9 +81,7 @@ class Votes:
 
     def rounds_of(self, kind: Kind) -> list[int]:
         """The rounds with messages of a kind, newest first."""
-        return sorted(
-            (r for (k, r), slot in self._slots.items() if k is kind and slot), reverse=True
-        )
+        return sorted((r for (k, r), said in self._slots.items() if k is kind and said))[::-1]
 
     def votes_for(self, kind: Kind, round_: int, digest: Hash32 | None) -> dict[Address, Vote]:
         """Who voted for a block in a round, in the order of addresses."""
@@ -109,10 +107,8 @@ class Votes:
         """(kind, round) -> a bit for each validator who needs not be heard again."""
         masks: dict[tuple[int, int], int] = {}
         for key, slot in self._slots.items():
-            bits = (
-                1 << i for i, one in enumerate(validators) if one in slot and slot[one].complete
-            )
-            masks[int(key[0]), key[1]] = sum(bits)
+            known = {who for who, message in slot.items() if message.complete}
+            masks[int(key[0]), key[1]] = sum(1 << i for i, v in enumerate(validators) if v in known)
         return masks
 
     def find_missing(self, status: Status, validators: Sequence[Address]) -> Iterator[Message]:
