@@ -99,15 +99,16 @@ def new(
         rpc_port=rpc_port,
         peer_port=peer_port,
     )
-    table = make_table("node", "address", "peers", "json-rpc")
+    table = make_table("node", "address", "json-rpc")  # 80 columns have room for no more
     for member in made.members:
         table.add_row(
             member.name,
             to_checksum(member.address),
-            f"{member.host}:{member.port}",
             f"http://{member.host}:{member.rpc_port}",
         )
     console.print(table)
+    peers = ", ".join(f"{member.host}:{member.port}" for member in made.members)
+    say(f"they reach each other at {peers}")
     say(f"network file {made.network_file}; give every node the same one")
     if made.administrator_key_file is not None:
         say(

@@ -21,6 +21,7 @@ from node.errors import NodeError
 from node.network_files import CreatedNetwork, create_network
 
 NODES = 4
+HOST = "127.0.0.1"
 PERIOD_S = 3_600
 TARIFF = (0, False, [100, 300, 500], [296, 556, 916, 1_061])  # the published slabs
 READY_S = 60.0
@@ -61,7 +62,7 @@ class Grid:
     _clients: dict[int, Client] = field(default_factory=dict)
 
     def url(self, index: int) -> str:
-        return f"http://127.0.0.1:{self.network.members[index].rpc_port}"
+        return f"http://{HOST}:{self.network.members[index].rpc_port}"
 
     def client(self, index: int) -> Client:
         """The connection to a node, kept; for one thread only."""

@@ -18,6 +18,7 @@ from node.commands.common import make_table
 from node.commands.verify import explain_proof, prove_bill
 from node.demo.grid import (
     CUT_OFF,
+    HOST,
     KILLED,
     NODES,
     Grid,
@@ -86,12 +87,13 @@ def run_demo(console: Console, folder: Path, own: Path | None) -> None:
 
 
 def show_nodes(console: Console, grid: Grid) -> None:
-    table = make_table("node", "process", "address", "json-rpc", ">peers")
+    console.print(f"JSON-RPC at [bold]http://{HOST}[/bold] and each node's port")
+    table = make_table("node", "process", "address", ">port", ">peers")  # all that 80 columns take
     for index, member in enumerate(grid.network.members):
         peers = len(grid.client(index).call("admin_peers"))
         table.add_row(
             member.name, str(grid.processes.pid(member.name)), to_checksum(member.address),
-            grid.url(index), str(peers),
+            str(member.rpc_port), str(peers),
         )  # fmt: skip
     console.print(table)
 
