@@ -8,6 +8,14 @@ in `storage`, messages and results in `execution`. 1 gas is about 10 ns of a ser
 from types import CellType
 from typing import NoReturn
 
+from ledger.contract.gas import (
+    GAS_LOAD,
+    GAS_LOAD_AGAIN,
+    GAS_LOG_WORD,
+    GAS_STORE,
+    GAS_STORE_AGAIN,
+    GAS_TOPIC,
+)
 from ledger.contract.signals import (
     PANIC_READ_ONLY,
     PANIC_SIZE,
@@ -18,15 +26,6 @@ from ledger.contract.signals import (
 from ledger.receipt import Log
 from ledger.state.state import State
 from ledger.types import Address, Slot, Word
-
-GAS_LOAD = 2_000  # a word not yet seen in this call: five trie levels from the disk, 20 to 50 us
-GAS_LOAD_AGAIN = 20
-GAS_STORE = 5_000  # a word first written in this call: hashing its path and 200 bytes on the disk
-GAS_STORE_AGAIN = 50
-GAS_HASH = 150  # a mapping key or the start of an array: one Keccak, 1.6 us
-GAS_KEY_BYTE = 1
-GAS_TOPIC = 375  # Ethereum's: bloom bits, an index, bytes kept for ever
-GAS_LOG_WORD = 300  # 8 a byte as on Ethereum, and its encoding
 
 TEXT_BYTES_MAX = 65_536
 """A bytes or string value (SANDBOX R11)."""

@@ -14,6 +14,13 @@ from typing import Any, Literal
 from ledger.contract.artifact import decode_payload
 from ledger.contract.compile import Bound, CompiledContract, compile_contract
 from ledger.contract.door import Door
+from ledger.contract.gas import (
+    GAS_BALANCE,
+    GAS_CALL,
+    GAS_DATA_WORD,
+    GAS_SOURCE_BYTE,
+    GAS_SOURCE_TOKEN,
+)
 from ledger.contract.handles import make_handle
 from ledger.contract.interface import (
     UNAUTHORIZED,
@@ -42,11 +49,6 @@ from ledger.receipt import Log
 from ledger.state.state import State
 from ledger.types import Address, Hash32, Slot
 
-GAS_CALL = 600  # binding a program to a call and finding its method: 6 us
-GAS_DATA_WORD = 40  # a word decoded or encoded at a door: at most 0.4 us
-GAS_BALANCE = 100  # the account of the running contract was read to find its code
-GAS_SOURCE_BYTE = 100  # kept by every node for ever
-GAS_SOURCE_TOKEN = 1_500  # a word or sign read, checked and compiled: 9 us, at worst 25
 _TOKEN = re.compile(rb"\w+|[^\w\s]", re.ASCII)
 PROGRAMS_KEPT = 64
 """Compiled contracts kept, of some 300 kB each; compiling again takes up to 30 ms."""

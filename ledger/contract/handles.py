@@ -7,7 +7,8 @@ worked out once per contract. The values behind it are read and written by `stor
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ledger.contract.door import GAS_HASH, GAS_KEY_BYTE, Door
+from ledger.contract.door import Door
+from ledger.contract.gas import GAS_HASH, GAS_KEY_BYTE
 from ledger.contract.layout import (
     WORD_BYTES,
     count_slots,

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from ledger.contract.door import GAS_HASH, TEXT_BYTES_MAX, Door
+from ledger.contract.door import TEXT_BYTES_MAX, Door
+from ledger.contract.gas import GAS_HASH
 from ledger.contract.layout import (
     WORD_BYTES,
     data_slot,

@@ -14,11 +14,7 @@ from web3.types import LogReceipt
 
 from ledger.contract import execution
 from ledger.contract.artifact import decode_payload, encode_payload
-from ledger.contract.door import GAS_LOAD
 from ledger.contract.execution import (
-    GAS_DATA_WORD,
-    GAS_SOURCE_BYTE,
-    GAS_SOURCE_TOKEN,
     BlockContext,
     Message,
     Outcome,
@@ -26,6 +22,7 @@ from ledger.contract.execution import (
     execute_creation,
     price_source,
 )
+from ledger.contract.gas import GAS_DATA_WORD, GAS_LOAD, GAS_SOURCE_BYTE, GAS_SOURCE_TOKEN
 from ledger.contract.interface import describe_abi
 from ledger.contract.model import (
     ContractModel,

@@ -9,14 +9,11 @@ from hypothesis import strategies as st
 
 from ledger.contract.door import (
     ALLOCATED_BYTES_MAX,
-    GAS_LOAD,
-    GAS_LOAD_AGAIN,
-    GAS_STORE,
-    GAS_STORE_AGAIN,
     TEXT_BYTES_MAX,
     Door,
 )
 from ledger.contract.execution import make_record
+from ledger.contract.gas import GAS_LOAD, GAS_LOAD_AGAIN, GAS_STORE, GAS_STORE_AGAIN
 from ledger.contract.handles import make_handle
 from ledger.contract.signals import (
     PANIC_INDEX,

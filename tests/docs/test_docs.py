@@ -7,7 +7,7 @@ import pytest
 
 import meter.config
 import node.config
-from ledger.contract import door, execution
+from ledger.contract import gas
 from ledger.contract.rules import RULES
 from ledger.genesis import Genesis
 from node.rpc.codec import BATCH_CALLS_MAX
@@ -53,17 +53,17 @@ def test_the_prices_are_those_of_the_code() -> None:
     prices = {row[0]: int(row[1].replace(",", "")) for row in table_rows(DOCS / "contracts.md",
                                                                          "what")}  # fmt: skip
     assert prices == {
-        "a word of storage, first read in a call": door.GAS_LOAD,
-        "the same word read again": door.GAS_LOAD_AGAIN,
-        "a word of storage, first written in a call": door.GAS_STORE,
-        "the same word written again": door.GAS_STORE_AGAIN,
-        "the key of a map": door.GAS_HASH,
-        "a topic of an event": door.GAS_TOPIC,
-        "a word of an event's data": door.GAS_LOG_WORD,
-        "a call": execution.GAS_CALL,
-        "a word of arguments or results": execution.GAS_DATA_WORD,
-        "a byte of source, once, at deploy": execution.GAS_SOURCE_BYTE,
-        "a word or sign of source, once, at deploy": execution.GAS_SOURCE_TOKEN,
+        "a word of storage, first read in a call": gas.GAS_LOAD,
+        "the same word read again": gas.GAS_LOAD_AGAIN,
+        "a word of storage, first written in a call": gas.GAS_STORE,
+        "the same word written again": gas.GAS_STORE_AGAIN,
+        "the key of a map": gas.GAS_HASH,
+        "a topic of an event": gas.GAS_TOPIC,
+        "a word of an event's data": gas.GAS_LOG_WORD,
+        "a call": gas.GAS_CALL,
+        "a word of arguments or results": gas.GAS_DATA_WORD,
+        "a byte of source, once, at deploy": gas.GAS_SOURCE_BYTE,
+        "a word or sign of source, once, at deploy": gas.GAS_SOURCE_TOKEN,
     }
 
 
