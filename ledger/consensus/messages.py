@@ -29,6 +29,7 @@ STATUS_BYTES_MAX = 16_384
 STATUS_SLOTS_MAX = 256  # 4 kinds in 64 rounds, far more than is kept of one height
 MASK_BYTES_MAX = -(-VALIDATORS_MAX // 8)
 NUMBER_MAX = 2**63  # heights and rounds; keeps sums inside what msgpack can carry
+VOTE_BYTES = 300  # of a decoded vote, its digest and signature included
 KNOWN_AUTHORS_MAX = 4_096  # recovered signatures remembered, 500 bytes each
 
 
@@ -72,6 +73,19 @@ class Message:
 
     def encode(self) -> bytes:
         return pack((VERSION, self.vote, self.block, self.round_changes, self.prepares))
+
+    @property
+    def size_bytes(self) -> int:
+        """About what it takes in memory."""
+        votes = 1 + len(self.round_changes) + len(self.prepares)
+        return len(self.block or b"") + VOTE_BYTES * votes
+
+    @property
+    def proven(self) -> bool:
+        """Whether the signature proves all of it: nothing travels, or should travel, with it."""
+        vote = self.vote
+        travels = self.block is not None or self.round_changes or self.prepares
+        return vote.kind is not Kind.PROPOSAL and vote.prepared_round is None and not travels
 
     @property
     def complete(self) -> bool:

@@ -129,7 +129,7 @@ class Qbft:
         self._signer.load(event.record, height, missing_allowed)
         self.failure = None
         self._wake_at_ms: int | None = None
-        self._later: dict[Height, tuple[Votes, int]] = {}
+        self._later: dict[Height, Votes] = {}
         self._ahead: dict[Address, Height] = {}
         self._enter_height(height, event.head_hash, event.validators)
 
@@ -181,11 +181,11 @@ class Qbft:
         self._regain()
         if self._decision.is_voter() and self._signer.found:
             self._decision.resume()
-        early, _ = self._later.pop(height, (None, 0))
+        early = self._later.pop(height, None)
         self._later = {later: kept for later, kept in self._later.items() if later > height}
         for author, message in early.messages() if early else ():
-            if author in members:
-                self._take(author, message, None)
+            if author in members and self._take(author, message, None) and not message.proven:
+                self._world.effects.append(ev.Relay(message.encode(), None))
 
     # Peers.
 
@@ -209,7 +209,8 @@ class Qbft:
             fresh = self._take(author, message, event.peer)
         else:
             self._note_ahead(author, vote.height)
-            fresh = self._keep_for_later(author, message, len(event.message))
+            # What travels with it is judged, and passed on, once its height has come.
+            fresh = self._keep_for_later(author, message) and message.proven
         if fresh:
             self._world.effects.append(ev.Relay(event.message, event.peer))
 
@@ -223,15 +224,18 @@ class Qbft:
             self._decision.last_peer = peer
         return fresh
 
-    def _keep_for_later(self, author: Address, message: Message, size: int) -> bool:
-        """Buffer a vote of a height close ahead; the furthest height is given up first."""
-        height = message.vote.height
-        votes, size_before = self._later.get(height, (Votes(self._evidence), 0))
+    def _keep_for_later(self, author: Address, message: Message) -> bool:
+        """Buffer a vote of a height close ahead. Of the furthest height goes first what the author
+        that fills most of it said, so that nobody pushes out the votes of the others."""
+        votes = self._later.setdefault(message.vote.height, Votes(self._evidence))
         if not votes.add(author, message):
             return False
-        self._later[height] = votes, size_before + size
-        while sum(size for _, size in self._later.values()) > BUFFER_BYTES_MAX:
-            del self._later[max(self._later)]
+        while sum(kept.held_bytes.total() for kept in self._later.values()) > BUFFER_BYTES_MAX:
+            furthest = max(height for height, kept in self._later.items() if kept.held_bytes)
+            kept = self._later[furthest]
+            heaviest, _ = kept.held_bytes.most_common(1)[0]
+            kept.give_up(heaviest)
+            del kept.held_bytes[heaviest]
         return True
 
     def _compare(self, event: ev.PeerStatus) -> None:

@@ -31,11 +31,13 @@ EvidenceBySlot: TypeAlias = dict[tuple[Address, Kind, Height, int], Evidence]
 
 class Votes:
     """`latest` is the highest round in which each author was heard, `round_changes` the highest for
-    which it sent a ROUND-CHANGE. Evidence goes to who keeps it longer than a height."""
+    which it sent a ROUND-CHANGE, `held_bytes` what is kept of its messages just now. Evidence goes
+    to who keeps it longer than a height."""
 
     def __init__(self, evidence: EvidenceBySlot) -> None:
         self.latest: dict[Address, int] = {}
         self.round_changes: dict[Address, int] = {}
+        self.held_bytes: Counter[Address] = Counter()
         self._slots: dict[tuple[Kind, int], dict[Address, Message]] = {}
         self._evidence = evidence
 
@@ -65,12 +67,24 @@ class Votes:
             oldest = min(rounds)
             if round_ < oldest:
                 return False
-            del self._slots[kind, oldest][author]
+            self._drop(kind, oldest, author)
+        self._drop(kind, round_, author)
         self._slots.setdefault((kind, round_), {})[author] = message
+        self.held_bytes[author] += message.size_bytes
         self.hear(author, round_)
         if kind is Kind.ROUND_CHANGE:
             self.round_changes[author] = max(round_, self.round_changes.get(author, 0))
         return True
+
+    def give_up(self, author: Address) -> None:
+        """Let go of all that an author said."""
+        for kind, round_ in list(self._slots):
+            self._drop(kind, round_, author)
+
+    def _drop(self, kind: Kind, round_: int, author: Address) -> None:
+        message = self.of(kind, round_).pop(author, None)
+        if message is not None:
+            self.held_bytes[author] -= message.size_bytes
 
     def hear(self, author: Address, round_: int) -> None:
         """An author was in this round, also where that is known from what another sent."""

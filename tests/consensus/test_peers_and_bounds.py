@@ -61,16 +61,61 @@ def test_far_heights_and_finished_ones_are_ignored_at_no_cost() -> None:
     assert desk.hear(Message(far), Message(past)) == []
 
 
-def test_the_furthest_height_is_given_up_first() -> None:
+def buffered(desk: Desk) -> dict[int, str]:
+    """Who is kept for each later height."""
+    return {
+        height: "".join(name for name in "ABCD" if votes.held_bytes[desk.address(name)])
+        for height, votes in desk.engine._later.items()
+    }
+
+
+def test_of_the_furthest_height_goes_first_who_fills_most_of_it() -> None:
     desk = Desk()
     block = bytes(BUFFER_BYTES_MAX * 2 // 5)
     for height in (3, 2):
         vote = desk.vote("B", Kind.PROPOSAL, 0, bytes(32), height=height)
         desk.hear(Message(vote, block))
-    assert set(desk.engine._later) == {2, 3}
+        desk.hear(Message(desk.vote("D", PREPARE, 0, bytes(32), height=height)))
+    assert buffered(desk) == {3: "BD", 2: "BD"}
     vote = desk.vote("C", Kind.PROPOSAL, 0, bytes(32), height=2)
     desk.hear(Message(vote, block))
-    assert set(desk.engine._later) == {2}
+    assert buffered(desk) == {3: "D", 2: "BCD"}, "D's vote is not pushed out by B's block"
+
+
+def test_what_is_given_up_is_not_counted_any_more() -> None:
+    """A member that climbed rounds once made a count grow that never fell, until all was lost."""
+    desk = Desk()
+    block = bytes(100_000)
+    desk.hear(Message(desk.vote("D", PREPARE, 0, bytes(32), height=2)))
+    for round_ in range(1, 200):
+        vote = desk.vote("B", CHANGE, round_, bytes(32), 0, height=2)
+        desk.hear(Message(vote, block))
+    held = desk.engine._later[2].held_bytes
+    assert ROUNDS_KEPT * 100_000 < held[desk.address("B")] < (ROUNDS_KEPT + 1) * 100_000
+    assert buffered(desk) == {2: "BD"}
+    assert len(list(desk.engine._later[2].messages())) == ROUNDS_KEPT + 1
+
+
+def test_what_travels_with_an_early_message_is_passed_on_only_once_it_is_judged() -> None:
+    """Four megabytes of anything, well signed, were once flooded through the whole network."""
+    desk = Desk()
+    first = block_of(desk.address("B"))
+    second = block_of(desk.address("C"), number=2, parent=first.hash)
+    good = Message(desk.vote("C", Kind.PROPOSAL, 0, second.hash, height=2), encode_block(second))
+    noise = bytes(1_000)
+    hostile = (
+        Message(desk.vote("D", Kind.PROPOSAL, 1, bytes(32), height=2), noise),
+        Message(desk.vote("D", CHANGE, 1, height=2), noise),
+        Message(desk.vote("B", CHANGE, 1, bytes(32), 0, height=2), noise),
+        Message(desk.vote("B", CHANGE, 2, bytes(32), 0, height=2)),
+    )
+    assert of(ev.Relay, desk.hear(good, *hostile)) == []
+    change = Message(desk.vote("C", CHANGE, 1, height=2))
+    assert of(ev.Relay, desk.hear(change)) == [ev.Relay(change.encode(), b"peer")]
+    desk.step(ev.CertifiedBlock(None, first, desk.certify("BCD", first)))
+    effects = desk.imported(first)
+    assert of(ev.Relay, effects) == [ev.Relay(good.encode(), None)]
+    assert len(reasons(effects)) == len(hostile)
 
 
 def test_votes_that_came_early_count_at_their_height() -> None:
@@ -80,7 +125,6 @@ def test_votes_that_came_early_count_at_their_height() -> None:
     vote = desk.vote("C", Kind.PROPOSAL, 0, second.hash, height=2)
     effects = desk.hear(Message(vote, encode_block(second)))
     assert of(ev.CheckBlock, effects) == []
-    assert of(ev.Relay, effects), "others may want it already"
     commits = [Message(desk.vote(n, COMMIT, 0, second.hash, height=2)) for n in "BCD"]
     desk.hear(*commits)
     desk.step(ev.CertifiedBlock(None, first, desk.certify("BCD", first)))
