@@ -6,7 +6,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
-from ledger.contract.types import StorageType, StructType, ValueType
+from ledger.contract.types import EnumType, StorageType, StructType, ValueType
 
 
 class Kind(Enum):
@@ -15,6 +15,7 @@ class Kind(Enum):
     VIEW = "view"
     WRITE = "write"
     CONSTRUCTOR = "constructor"
+    MIGRATION = "migration"  # `migrate`: run once, by an upgrade to this source
     INTERNAL = "internal"  # no decorator, name with a leading underscore; no door to outside
 
 
@@ -47,6 +48,15 @@ class MethodModel:
     role: str | None = None  # `@write(by=role)`: the field that must hold the caller
     docstring: str = ""
     line: int = 0
+    reentrant: bool = False  # may be entered while its contract waits for a call of its own
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceModel:
+    """Methods of another contract, as a typed proxy calls them; the views are static calls."""
+
+    name: str
+    methods: tuple[MethodModel, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +77,10 @@ class ContractModel:
     events: tuple[RecordModel, ...]
     errors: tuple[RecordModel, ...]
     constants: dict[str, int | bool | str | bytes] = field(default_factory=dict)
+    enums: tuple[EnumType, ...] = ()
+    interfaces: tuple[InterfaceModel, ...] = ()
+    codecs: tuple[tuple[ValueType, ...], ...] = ()
+    """What its calls of `abi_encode` and `abi_decode` name, by number."""
 
 
 def external_name(name: str) -> str:

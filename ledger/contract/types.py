@@ -54,8 +54,16 @@ class StringType:
 
 
 @dataclass(frozen=True, slots=True)
+class EnumType:
+    """A declared enumeration of 1 to 256 members: inside, the index of one; outside, a uint8."""
+
+    name: str
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StructType:
-    """A declared record; `fields` are scalars (no nesting in the first form), in order."""
+    """A declared record; `fields` in order, of any type but tuples."""
 
     name: str
     fields: tuple[tuple[str, "ValueType"], ...]
@@ -66,6 +74,14 @@ class ListType:
     """A list in memory: T[] in call data, arguments, locals and return values."""
 
     element: "ValueType"
+
+
+@dataclass(frozen=True, slots=True)
+class FixedListType:
+    """T[N]: in memory a list of exactly `size` items; in storage they stand one after another."""
+
+    element: "ValueType"
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +98,10 @@ ValueType: TypeAlias = (
     | FixedBytesType
     | BytesType
     | StringType
+    | EnumType
     | StructType
     | ListType
+    | FixedListType
     | TupleType
 )
 
@@ -110,9 +128,9 @@ class MapType:
 
 @dataclass(frozen=True, slots=True)
 class ArrayType:
-    """Storage only: a dynamic array, T[] of Solidity."""
+    """Storage only: a dynamic array, T[] of Solidity; of handles too, which are indexed on."""
 
-    element: ValueType
+    element: "StorageType"
 
 
 @dataclass(frozen=True, slots=True)
