@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from node.node import Node
 
 STATUS_ANSWER_S = 1.0
-"""A status that tells of an open round is answered at most so often."""
+"""A status that tells of an open round, or of a head below ours, is answered at most so often."""
 
 
 class Exchange:
@@ -102,7 +102,9 @@ class Exchange:
         node.interpreter.feed(ev.PeerStatus(peer.address, status, member))
         node.sync.note_status()
         node.tell_sync()
-        if status.open and time.monotonic() - peer.status_sent_at > STATUS_ANSWER_S:
+        behind = status.head_height < node.chain.head.number
+        rested = time.monotonic() - peer.status_sent_at > STATUS_ANSWER_S
+        if (status.open or behind) and rested:
             self.send_status(peer)
 
     # The Network of `interpreter`.
@@ -122,6 +124,11 @@ class Exchange:
         network = self._node.network
         if peer in network.peers:
             network.note_fault(network.peers[peer], reason)
+
+    def penalise_peer(self, peer: Address | None, reason: str) -> None:
+        network = self._node.network
+        if peer in network.peers:
+            network.penalise(network.peers[peer], reason)
 
     def fetch_block(self, height: int, peer: Address | None) -> None:
         self._node.sync.want(height, peer)

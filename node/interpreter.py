@@ -15,10 +15,14 @@ from typing import Protocol
 from ledger.block import Block, Certificate
 from ledger.chain import Chain, Committed
 from ledger.consensus import events as ev
+from ledger.crypto.address import to_checksum
 from ledger.errors import BlockNotYet, EncodingError, InvalidBlock, LedgerError, StoreError
 from ledger.types import Address
+from node.evidence import EvidenceShelf
 from node.log import Log
 
+FROM_PEERS = (ev.Received, ev.PeerStatus, ev.CertifiedBlock)
+"""Events made of what a peer sent, which may be anything."""
 DISK_RETRY_S = 5.0
 """Between attempts to write after the disk refused."""
 PROBE_KEY = "node/probe"
@@ -38,6 +42,8 @@ class Network(Protocol):
     def send_consensus(self, message: bytes, to: Address | None) -> None: ...
     def relay_consensus(self, message: bytes, origin: Address | None) -> None: ...
     def reject_peer(self, peer: Address | None, reason: str) -> None: ...
+    def penalise_peer(self, peer: Address | None, reason: str) -> None: ...
+    def send_statuses(self) -> None: ...
     def fetch_block(self, height: int, peer: Address | None) -> None: ...
 
 
@@ -60,6 +66,7 @@ class Interpreter:
     ) -> None:
         self.trouble: str | None = None
         """Why this node does not take part in consensus; None while it does."""
+        self.evidence = EvidenceShelf(chain.store)
         self._engine = engine
         self._chain = chain
         self._network = network
@@ -76,14 +83,14 @@ class Interpreter:
 
     def start(self) -> None:
         """Tell the engine what the disk holds. Raises EncodingError on a damaged signer record."""
-        chain = self._chain
-        self.feed(
-            ev.Started(
-                chain.head.number, chain.head.hash, chain.validators, chain.store.load_signer()
-            )
-        )
+        self.feed(self._started())
         # What came while the engine had stopped, it has not heard of.
         self.feed(ev.WorkWaiting(self._has_work()))
+
+    def _started(self) -> ev.Started:
+        chain = self._chain
+        record = chain.store.load_signer()
+        return ev.Started(chain.head.number, chain.head.hash, chain.validators, record)
 
     def stop(self) -> None:
         """A clean stop: its note is on disk when this returns."""
@@ -111,9 +118,37 @@ class Interpreter:
                         self._log.bug("engine", error, effect=type(effect).__name__)
                         self._halt(error)
                 else:
-                    self._effects.extend(self._engine.step(self._events.popleft(), now_ms()))
+                    self._step(self._events.popleft())
         finally:
             self._running = False
+
+    def _step(self, event: ev.Event) -> None:
+        """Tell the engine. What it cannot bear is a bug of ours: of our own events it halts this
+        node; of a peer's it must not, or whoever finds such bytes stops the network with them."""
+        try:
+            self._effects.extend(self._engine.step(event, now_ms()))
+        except Exception as error:
+            if isinstance(error, EncodingError) and isinstance(event, ev.Started):
+                raise  # a damaged signer record: who started us tells the operator
+            self._log.bug("engine", error, event=type(event).__name__)
+            if isinstance(event, FROM_PEERS):
+                self._network.penalise_peer(event.peer, "what it sent confused this node")
+                self._start_over()
+            else:
+                self._halt(error)
+
+    def _start_over(self) -> None:
+        """The engine may have stopped half-way: go on from the disk, as after a power cut. It
+        signs nothing anew in its round."""
+        try:
+            self._effects.extend(self._engine.step(self._started(), now_ms()))
+            self._events.appendleft(ev.WorkWaiting(self._has_work()))
+        except EncodingError as error:
+            self._halt(error)
+        except StoreError as error:
+            self._disk_failed(error)
+        else:
+            self._network.send_statuses()
 
     def _carry_out(self, effect: ev.Effect) -> None:
         match effect:
@@ -125,6 +160,8 @@ class Interpreter:
                 self._network.relay_consensus(effect.message, effect.origin)
             case ev.Reject():
                 self._network.reject_peer(effect.peer, effect.reason)
+            case ev.Accuse():
+                self._accuse(effect)
             case ev.WakeAt():
                 self._wake_at(effect.at_ms)
             case ev.BuildBlock():
@@ -135,6 +172,11 @@ class Interpreter:
                 self._network.fetch_block(effect.height, effect.peer)
             case ev.CommitBlock():
                 self._commit_block(effect.block, effect.certificate, effect.lease)
+
+    def _accuse(self, effect: ev.Accuse) -> None:
+        if self.evidence.keep(effect.evidence):
+            author = to_checksum(effect.evidence.author)
+            self._log.error("engine", "a validator signed two things", validator=author)
 
     # Disk.
 
@@ -187,6 +229,8 @@ class Interpreter:
             self.note_flush_failed(error)
         except EncodingError as error:
             self._halt(error)
+        else:
+            self._network.send_statuses()  # what came meanwhile was not heard
 
     def note_flush_failed(self, error: StoreError) -> None:
         """The state could not be written, or the record read: no more blocks until it can."""

@@ -47,6 +47,8 @@ from node.sync import Sync
 
 TICK_S = 1.0
 FILTERS_SAVE_TICKS = 30
+REST_STATUS_TICKS = 30
+"""At rest a node compares so seldom: who missed the last block need not wait for the next one."""
 HEAD_STATE_READS_MAX = 50_000
 """Accounts read before the shared state of the head is made anew: some 400 bytes each."""
 SUMMARY_TICKS = 60
@@ -205,6 +207,8 @@ class Node:
                 self.exchange.send_status(peer)
                 if head == self._head_at_tick:
                     self.gossip.compare_pools(peer)
+        elif self._ticks % REST_STATUS_TICKS == 0:
+            self.exchange.send_statuses()
         self._head_at_tick = head
         self._tell_work()
         self.tell_sync()

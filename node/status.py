@@ -94,6 +94,7 @@ def explain(node: "Node", at_ms: int) -> dict[str, Any]:
         "nextTryMs": told.next_try_ms,
         "waitingTransactions": node.pool.size,
         "trouble": trouble,
+        "evidence": node.interpreter.evidence.describe(),
         "explanation": " ".join(_sentences(node, told, names, trouble)),
     }
 
@@ -136,7 +137,18 @@ def _sentences(
             f"All is well: block {head} is the head. Waiting for the nonce before theirs: "
             f"{waiting} {_noun(waiting)}."
         )
-    return said
+    return said + _accusations(node, names)
+
+
+def _accusations(node: "Node", names: dict[Address, str]) -> list[str]:
+    """What is known against those who validate now."""
+    shelf = node.interpreter.evidence
+    return [
+        f"{_name(author, names)} {shelf.say(author)}: its key is in use on two machines, or it "
+        "lies; its operator should look, and the network may vote it out."
+        for author in node.chain.validators
+        if shelf.say(author)
+    ]
 
 
 def _noun(count: int) -> str:

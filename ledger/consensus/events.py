@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from ledger.block import Block, Certificate
 from ledger.consensus.messages import Status
+from ledger.consensus.votes import Evidence
 from ledger.types import Address, Hash32, Height
 
 
@@ -145,6 +146,13 @@ class Reject:
 
 
 @dataclass(frozen=True, slots=True)
+class Accuse:
+    """A member signed two things: keep what proves it and show it to the operators."""
+
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
 class WakeAt:
     """Be woken at this time; replaces the time asked for before."""
 
@@ -189,5 +197,5 @@ _FromPeers: TypeAlias = Received | PeerStatus | CertifiedBlock
 _OfBlocks: TypeAlias = WorkWaiting | BlockBuilt | BlockChecked | BlockImported
 Event: TypeAlias = Started | Stopping | Woke | PersistFailed | _FromPeers | _OfBlocks
 
-_ForPeers: TypeAlias = Send | Relay | Reject | FetchBlock
+_ForPeers: TypeAlias = Send | Relay | Reject | Accuse | FetchBlock
 Effect: TypeAlias = Persist | CommitBlock | WakeAt | BuildBlock | CheckBlock | _ForPeers

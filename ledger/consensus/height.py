@@ -81,7 +81,9 @@ class Decision:
         if vote.kind is Kind.PROPOSAL:
             self._keep_block(rules.check_proposal(self.place, message, author))
             for change in message.round_changes:
-                self.votes.hear(self.place.authors.author_of(change), change.round)
+                said_by = self.place.authors.author_of(change)
+                self.votes.hear(said_by, change.round)
+                self.votes.compare(said_by, change)
         elif vote.kind is Kind.ROUND_CHANGE:
             try:
                 prepared = rules.check_round_change(self.place, message)

@@ -15,7 +15,7 @@ from ledger.consensus.justification import Place, check_certificate
 from ledger.consensus.messages import Authors, Kind, Message, Network, Status, Vote, decode_message
 from ledger.consensus.settings import Settings
 from ledger.consensus.signer import Signer
-from ledger.consensus.votes import Evidence, EvidenceBySlot, Votes
+from ledger.consensus.votes import Contradictions, Evidence, Votes
 from ledger.errors import EncodingError, InvalidMessage, InvalidSignature
 from ledger.types import Address, Hash32, Height
 
@@ -53,7 +53,7 @@ class Qbft:
         decode: Callable[[bytes], Block] = decode_block,
     ) -> None:
         network = Network(settings.chain_id, settings.genesis_hash)
-        self._evidence: EvidenceBySlot = {}
+        self._evidence = Contradictions()
         self.failure: str | None = "it has not started"
         self._signer = Signer(private_key, network)
         self._authors = Authors(network)
@@ -76,7 +76,7 @@ class Qbft:
     @property
     def evidence(self) -> tuple[Evidence, ...]:
         """The newest votes that no honest member signs both."""
-        return tuple(self._evidence.values())
+        return tuple(self._evidence.kept.values())
 
     def step(self, event: ev.Event, now_ms: int) -> list[ev.Effect]:
         """Take one event in; what to do about it, in this order.
@@ -94,6 +94,9 @@ class Qbft:
             self._decision.apply_rules()
             self._ask_to_wake(self._decision.set_timers())
         effects, world.effects = world.effects, []
+        if self._evidence.fresh:
+            effects += map(ev.Accuse, self._evidence.fresh)
+            self._evidence.fresh = []
         return effects
 
     def status(self) -> Status:

@@ -7,7 +7,6 @@ stand here is decided before (`qbft` authenticates); what counts is decided in `
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from ledger.consensus.messages import Kind, Message, Status, Vote
 from ledger.types import Address, Hash32, Height
@@ -26,7 +25,21 @@ class Evidence:
     second: Vote
 
 
-EvidenceBySlot: TypeAlias = dict[tuple[Address, Kind, Height, int], Evidence]
+class Contradictions:
+    """The newest evidence, one a slot; `fresh` is what nobody was told of yet."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[Address, Kind, Height, int], Evidence] = {}
+        self.fresh: list[Evidence] = []
+
+    def note(self, author: Address, first: Vote, second: Vote) -> None:
+        slot = (author, *first[:3])
+        if slot in self.kept:
+            return
+        self.kept[slot] = Evidence(author, first, second)
+        self.fresh.append(self.kept[slot])
+        if len(self.kept) > EVIDENCE_MAX:
+            del self.kept[next(iter(self.kept))]
 
 
 class Votes:
@@ -34,7 +47,7 @@ class Votes:
     which it sent a ROUND-CHANGE, `held_bytes` what is kept of its messages just now. Evidence goes
     to who keeps it longer than a height."""
 
-    def __init__(self, evidence: EvidenceBySlot) -> None:
+    def __init__(self, evidence: Contradictions) -> None:
         self.latest: dict[Address, int] = {}
         self.round_changes: dict[Address, int] = {}
         self.held_bytes: Counter[Address] = Counter()
@@ -51,11 +64,14 @@ class Votes:
             return True
         if known.vote == message.vote:
             return message.complete and not known.complete
-        slot = (author, *known.vote[:3])
-        self._evidence.setdefault(slot, Evidence(author, known.vote, message.vote))
-        if len(self._evidence) > EVIDENCE_MAX:
-            del self._evidence[next(iter(self._evidence))]
+        self._evidence.note(author, known.vote, message.vote)
         return False
+
+    def compare(self, author: Address, vote: Vote) -> None:
+        """Look at a vote that another's message carries, which says nothing new by itself."""
+        known = self.of(vote.kind, vote.round).get(author)
+        if known is not None and known.vote != vote:
+            self._evidence.note(author, known.vote, vote)
 
     def add(self, author: Address, message: Message) -> bool:
         """Keep a message; False if it says nothing new or is older than the rounds kept."""

@@ -56,7 +56,7 @@ def status(rpc: str, as_json: bool) -> None:
         return
     table = make_table("what", "value")
     for key, value in answer.items():
-        if key != "explanation":
+        if key not in ("explanation", "evidence"):  # the one tells of the other
             table.add_row(key, escape(printable(describe(value))))
     console.print(table)
     say(answer.get("explanation", ""), soft_wrap=False)

@@ -4,7 +4,7 @@ from ledger.block import encode_block
 from ledger.consensus import events as ev
 from ledger.consensus.messages import Kind, Message, decode_message
 from ledger.consensus.qbft import BUFFER_BYTES_MAX, CATCH_UP_MS, HEIGHTS_AHEAD_MAX
-from ledger.consensus.votes import EVIDENCE_MAX, ROUNDS_KEPT, Votes
+from ledger.consensus.votes import EVIDENCE_MAX, ROUNDS_KEPT, Contradictions, Evidence, Votes
 from tests.consensus.desk import Desk, block_of, of, reasons, said, sent
 
 PREPARE, COMMIT, CHANGE = Kind.PREPARE, Kind.COMMIT, Kind.ROUND_CHANGE
@@ -19,7 +19,7 @@ def status_of(desk: Desk, **changes: object):
 
 def test_an_author_keeps_one_message_a_slot_and_its_newest_rounds() -> None:
     desk = Desk()
-    votes = Votes({})
+    votes = Votes(Contradictions())
     for round_ in (5, 1, 9, 3, 7, 2):
         votes.add(desk.address("B"), desk.change("B", round_))
     assert votes.rounds_of(CHANGE) == [9, 7, 5, 3]
@@ -42,6 +42,27 @@ def test_two_words_in_one_slot_are_evidence_and_the_first_is_kept() -> None:
     ]
     evidence = desk.engine.evidence[0]
     assert (evidence.first.digest, evidence.second.digest) == (one.hash, two.hash)
+
+
+def test_evidence_is_told_once() -> None:
+    desk = Desk()
+    one, two = block_of(desk.address("B")), block_of(desk.address("B"), seed=1)
+    first, second = desk.votes("C", PREPARE, 0, one.hash) + desk.votes("C", PREPARE, 0, two.hash)
+    (accuse,) = of(ev.Accuse, desk.hear(first, second))
+    assert isinstance(accuse, ev.Accuse)
+    assert accuse.evidence == Evidence(desk.address("C"), first.vote, second.vote)
+    assert of(ev.Accuse, desk.hear(second, second)) == []
+    assert len(desk.engine.evidence) == 1
+
+
+def test_a_round_change_that_contradicts_one_in_a_justification_is_evidence() -> None:
+    """To the proposer C says that nothing is prepared, to us that something is."""
+    desk = Desk()
+    block = block_of(desk.address("B"))
+    desk.hear(desk.change("D", 1, (0, block)))
+    others = tuple(desk.change(name, 1) for name in "BCD")
+    effects = desk.hear(desk.propose("C", block_of(desk.address("C")), 1, others))
+    assert [one.evidence.author for one in of(ev.Accuse, effects)] == [desk.address("D")]  # type: ignore[attr-defined]
 
 
 def test_evidence_is_bounded_and_newest() -> None:

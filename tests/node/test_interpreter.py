@@ -94,6 +94,12 @@ class Rig:
     def reject_peer(self, peer: bytes | None, reason: str) -> None:
         self.done.append(f"rejected {reason}")
 
+    def penalise_peer(self, peer: bytes | None, reason: str) -> None:
+        self.done.append(f"penalised {peer!r}: {reason}")
+
+    def send_statuses(self) -> None:
+        self.done.append("statuses")
+
     def fetch_block(self, height: int, peer: bytes | None) -> None:
         self.done.append(f"fetch {height}")
 
@@ -159,6 +165,7 @@ def test_nothing_behind_a_failed_persist_happens_until_the_disk_works(
         assert started.record == initial_record()  # what the disk holds, not what was tried
         assert rig.interpreter.trouble is None
         assert rig.stream.getvalue().count("signing stops, reads go on") == 1
+        assert rig.done == ["sent before", "statuses"], "what came meanwhile it has not heard"
 
     play(story)
 
@@ -238,6 +245,57 @@ def test_a_machine_or_code_that_fails_takes_no_further_part(
         assert rig.engine.kinds() == ["Woke", "PersistFailed"]
         assert "takes no further part until it is restarted" in (rig.interpreter.trouble or "")
         assert "internal error" in rig.stream.getvalue()
+
+    play(story)
+
+
+def test_a_message_that_confuses_the_engine_costs_its_sender_the_connection_and_us_a_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story() -> None:
+        rig = Rig(monkeypatch)
+        step = rig.engine.step
+
+        def stumble(event: ev.Event, now: int) -> list[ev.Effect]:
+            effects = step(event, now)
+            if isinstance(event, ev.Received) and event.message == b"odd":
+                raise ZeroDivisionError("a bug")
+            return effects
+
+        monkeypatch.setattr(rig.engine, "step", stumble)
+        rig.engine.script[ev.Started] = [[ev.Send(b"round change")]]
+        rig.interpreter.feed(ev.Received(b"liar", b"odd"))
+        assert rig.engine.kinds() == ["Received", "Started", "WorkWaiting"]
+        assert rig.done == [
+            "penalised b'liar': what it sent confused this node",
+            "statuses",
+            "sent round change",
+        ]
+        assert "internal error: ZeroDivisionError" in rig.stream.getvalue()
+        assert rig.interpreter.trouble is None
+        rig.interpreter.feed(ev.Received(b"honest", b"fine"))
+        assert rig.engine.kinds()[-1] == "Received"
+
+    play(story)
+
+
+def test_an_event_of_our_own_that_the_engine_cannot_bear_halts_it_loudly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story() -> None:
+        rig = Rig(monkeypatch)
+        step = rig.engine.step
+
+        def stumble(event: ev.Event, now: int) -> list[ev.Effect]:
+            if isinstance(event, ev.Woke):
+                raise AssertionError("two PREPAREs in one round")
+            return step(event, now)
+
+        monkeypatch.setattr(rig.engine, "step", stumble)
+        rig.interpreter.feed(ev.Woke())
+        assert rig.engine.kinds() == ["PersistFailed"]
+        assert "takes no further part until it is restarted" in (rig.interpreter.trouble or "")
+        assert "halted" in rig.stream.getvalue()
 
     play(story)
 
