@@ -43,6 +43,7 @@ from ledger.contract.signals import (
 from ledger.contract.source import SOURCE_BYTES_MAX
 from ledger.contract.storage import Access, make_access, make_word_access
 from ledger.contract.types import ArrayType, MapType, RoleType
+from ledger.crypto.keccak import keccak256
 from ledger.encoding import abi
 from ledger.errors import ContractRejected, EncodingError, StoreError
 from ledger.receipt import Log
@@ -93,12 +94,17 @@ class Message:
 
 @dataclass(slots=True)
 class Outcome:
-    """`output`: return data, or the revert's ABI data; Panic(uint256) where it is a panic."""
+    """`output`: return data, or the revert's ABI data; Panic(uint256) where it is a panic.
+
+    `cause` is the exception that ended a failed call, for whoever shows an author its line; it
+    stays in this process.
+    """
 
     status: Status
     gas_left: int
     output: bytes
     logs: list[Log] = field(default_factory=list)
+    cause: BaseException | None = field(default=None, compare=False, repr=False)
 
 
 def execute_call(
@@ -141,7 +147,10 @@ def execute_creation(
     if gas_left < 0:
         return _refuse(gas_left)
     try:
-        program = load_program(source, None, rules_version)
+        code_hash = keccak256(source)
+        program = _programs.get((code_hash, rules_version)) or load_program(
+            source, code_hash, rules_version
+        )
     except ContractRejected:
         return _refuse(gas_left)
     if program.constructor is not None:
@@ -271,9 +280,14 @@ _OUTSIDE = (Kind.VIEW, Kind.WRITE, Kind.CONSTRUCTOR)
 _programs: OrderedDict[tuple[Hash32, int], Program] = OrderedDict()
 
 
-def load_program(source: bytes, code_hash: Hash32 | None, rules_version: int) -> Program:
-    """Compile a source; kept under its code hash, if that is given. Raises ContractRejected."""
-    program = Program(compile_contract(source))
+def load_program(
+    source: bytes, code_hash: Hash32 | None, rules_version: int, filename: str = "<contract>"
+) -> Program:
+    """Compile a source; kept under its code hash, if that is given. Raises ContractRejected.
+
+    `filename` is what tracebacks and debuggers call it.
+    """
+    program = Program(compile_contract(source, filename))
     if code_hash is not None:
         if len(_programs) >= PROGRAMS_KEPT:
             _programs.popitem(last=False)
@@ -298,24 +312,27 @@ def _run(
     bound = program.compiled.bind(host, program.env, message.gas, door.run_out)
     door.cell = bound.gas
     signal: Signal | None = None
+    cause: BaseException | None = None
     output = b""
     try:
         output = _enter(entry, bound, host, message, data)
     except Signal as ended:
-        signal = ended
-    except _PYTHON_ERRORS:
-        signal = Panicked(PANIC_OTHER)
+        signal = cause = ended
+    except _PYTHON_ERRORS as error:
+        signal, cause = Panicked(PANIC_OTHER), error
     except StoreError:
         raise
     except Exception as error:
         raise NodeFault(f"running contract {message.to.hex()}: {error!r}") from error
     gas_left = door.cell.cell_contents
-    program.compiled.release(bound)
     if door.latched is not None:
         signal, gas_left = door.latched, door.gas_left
     if signal is None:
+        program.compiled.release(bound)
         return Outcome("success", gas_left, output, door.logs)
-    return _fail(program, signal, gas_left)
+    outcome = _fail(program, signal, gas_left)
+    outcome.cause = cause or signal
+    return outcome
 
 
 def _enter(entry: Entry, bound: Bound, host: Host, message: Message, data: bytes) -> bytes:
