@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 TOOLS := .tools/node
+PYODIDE := .tools/pyodide
 DATA ?=
 KEEP ?=
 
@@ -32,6 +33,14 @@ $(TOOLS)/.installed:
 	  && touch $@; \
 	else echo "Node.js is not here: the tests against solc and ethers will be skipped"; fi
 
+# CPython 3.12, 3.13 and 3.14 for 32-bit WebAssembly: contracts must do there what they do here.
+$(PYODIDE)/.installed:
+	mkdir -p $(PYODIDE)
+	if command -v npm >/dev/null; then \
+	  npm install --silent --no-audit --no-fund --no-package-lock --prefix $(PYODIDE) pyodide-027@npm:pyodide@0.27.8 \
+	    pyodide-028@npm:pyodide@0.28.3 pyodide-314@npm:pyodide@314.0.7 && touch $@; \
+	else echo "Node.js is not here: the comparison with WebAssembly will be skipped"; fi
+
 demo: $(VENV)/.readings
 	$(BIN)/wattledger demo $(if $(DATA),--data $(DATA)) $(if $(KEEP),--keep $(KEEP))
 
@@ -40,10 +49,10 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint $(VENV)/.readings $(TOOLS)/.installed
+test: lint $(VENV)/.readings $(TOOLS)/.installed $(PYODIDE)/.installed
 	$(BIN)/pytest -n 2 -m 'not deep'
 
-test-deep: $(VENV)/.test $(VENV)/.readings $(TOOLS)/.installed
+test-deep: $(VENV)/.test $(VENV)/.readings $(TOOLS)/.installed $(PYODIDE)/.installed
 	HYPOTHESIS_PROFILE=deep $(BIN)/pytest -n 2 --timeout 3600
 
 format: $(VENV)/.test

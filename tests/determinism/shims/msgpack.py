@@ -1,0 +1,1 @@
+"""Stands where msgpack is imported; no contract runs through it, so it has nothing."""
