@@ -21,14 +21,21 @@ from ledger.block import (
     validators_hash,
 )
 from ledger.contract.execution import BlockContext, Message, Outcome
-from ledger.encoding import rlp
-from ledger.errors import BlockNotYet, InvalidBlock, InvalidTransaction, StoreError, WrongNetwork
+from ledger.errors import (
+    BlockNotYet,
+    BlockPruned,
+    InvalidBlock,
+    InvalidTransaction,
+    StoreError,
+    WrongNetwork,
+)
 from ledger.genesis import Genesis
 from ledger.genesis_block import make_genesis_block
 from ledger.permissions import read_validators
 from ledger.receipt import Receipt, decode_receipts
 from ledger.state.state import State, StateCache
 from ledger.store.base import Store
+from ledger.store.members import load_changes, load_validators, save_changes, save_validators
 from ledger.transaction import Transaction, recover_senders
 from ledger.transition import (
     TRANSACTIONS_MAX,
@@ -90,13 +97,18 @@ class Chain:
         self.executor = executor
         self.flush_blocks = min(max(1, flush_blocks), FLUSH_BLOCKS_MAX)
         self.states_kept = max(states_kept, STATES_KEPT_MIN)
-        self._unflushed = Unflushed(store)
+        self.pins: set[Height] = set()  # whose states stay readable: peers fetch snapshots
+        self.reopen()
+
+    # Opening.
+
+    def reopen(self) -> None:
+        """Take up what the store holds: at first, and after a snapshot was put into it."""
+        self._unflushed = Unflushed(self.store)
         self._cache = StateCache()
         self._executions: OrderedDict[Hash32, Execution] = OrderedDict()
         self._headers: OrderedDict[Height, Header] = OrderedDict()
         self.head, self.validators = self._open()
-
-    # Opening.
 
     def _open(self) -> tuple[Header, tuple[Address, ...]]:
         """Make genesis on an empty store, or execute what the last flush had not written."""
@@ -121,7 +133,7 @@ class Chain:
         # Those in force, which an ill-formed list in the state leaves as they are.
         kept = self.validators_of(self.head.mix_hash) or self.genesis.validators
         self.validators = self._next_validators(self._head_state(), kept)
-        self._keep_validators(self.validators)
+        save_validators(self.store, self.validators)
         for height in range(flushed + 1, self.store.head_height() + 1):
             block = self.block(height)
             execution = self._execute(block)
@@ -230,7 +242,7 @@ class Chain:
         while oldest > 0 and self.head.timestamp - self.header(oldest).timestamp < STATES_KEPT_S:
             oldest -= self.states_kept
         if oldest > 0:
-            self.store.prune(oldest)
+            self.store.prune(oldest, tuple(self.pins))
 
     def close(self) -> None:
         self.flush()
@@ -251,7 +263,7 @@ class Chain:
     def block(self, height: Height) -> Block:
         body = self.store.get_body(height)
         if body is None:
-            raise StoreError(f"block {height} is not in the store")
+            raise BlockPruned(self.header(height).number)
         return Block(self.header(height), decode_body(body))
 
     def certificate(self, height: Height) -> Certificate | None:
@@ -272,13 +284,11 @@ class Chain:
 
     def validators_of(self, digest: Hash32) -> tuple[Address, ...] | None:
         """The validator set with this hash (a header's extraData or mixHash), if ever in force."""
-        raw = self.store.get_meta("validators/" + digest.hex())
-        return tuple(rlp.decode(raw)) if raw else None  # type: ignore[arg-type]
+        return load_validators(self.store, digest)
 
     def validator_changes(self) -> tuple[Height, ...]:
         """The heights whose block changed the validators: what a light client walks."""
-        raw = self.store.get_meta("validator-changes")
-        return tuple(map(rlp.decode_uint, rlp.decode(raw))) if raw else ()  # type: ignore[arg-type]
+        return load_changes(self.store)
 
     def call(
         self, message: Message, height: Height | None = None, *, creation: bool = False
@@ -291,7 +301,12 @@ class Chain:
             # Gas prices what the head costs to read; an old state costs ten times as much.
             reader = PastReader(self._unflushed, header.number, CALL_READS_MAX)
             state = State(reader, header.state_root)
-        return run_message(state, self._context_of(header), message, creation=creation)
+        return run_message(
+            state,
+            self._context(header.timestamp, header.coinbase, header.number),
+            message,
+            creation=creation,
+        )
 
     # Inside.
 
@@ -340,8 +355,8 @@ class Chain:
         self._headers[block.number] = block.header
         if block.header.mix_hash != block.header.extra_data:
             self.validators = self._next_validators(self._head_state(), self.validators)
-            self._keep_validators(self.validators)
-            self._keep_change(block.number)
+            save_validators(self.store, self.validators)
+            save_changes(self.store, (block.number,))
 
     def _head_state(self) -> State:
         return State(self._unflushed, self.head.state_root, self._cache)
@@ -350,39 +365,20 @@ class Chain:
         """Who decides the block after this state; an ill-formed list leaves the old set."""
         return read_validators(state) or current
 
-    def _keep_validators(self, validators: tuple[Address, ...]) -> None:
-        key = "validators/" + validators_hash(validators).hex()
-        if self.store.get_meta(key) is None:
-            self.store.set_meta(key, rlp.encode(list(validators)))
-
-    def _keep_change(self, height: Height) -> None:
-        heights = self.validator_changes()
-        if height not in heights:  # it is there after a restart that executed the block again
-            kept = [rlp.encode_uint(one) for one in (*heights, height)]
-            self.store.set_meta("validator-changes", rlp.encode(kept))
-
     def _keep_execution(self, block_hash: Hash32, execution: Execution) -> None:
         self._executions[block_hash] = execution
         if len(self._executions) > EXECUTIONS_MAX:
             self._executions.popitem(last=False)
 
-    def _context(self, timestamp: int, coinbase: Address) -> BlockContext:
+    def _context(
+        self, timestamp: int, coinbase: Address, height: Height | None = None
+    ) -> BlockContext:
         return BlockContext(
-            height=self.head.number + 1,
+            height=self.head.number + 1 if height is None else height,
             timestamp=timestamp,
             coinbase=coinbase,
             gas_limit=self.genesis.gas_limit,
             base_fee=self.genesis.base_fee,
-            chain_id=self.genesis.chain_id,
-        )
-
-    def _context_of(self, header: Header) -> BlockContext:
-        return BlockContext(
-            height=header.number,
-            timestamp=header.timestamp,
-            coinbase=header.coinbase,
-            gas_limit=header.gas_limit,
-            base_fee=header.base_fee,
             chain_id=self.genesis.chain_id,
         )
 

@@ -20,6 +20,7 @@
     ├── GenesisError             a network file that cannot be a network
     └── StoreError               the disk erred
         ├── DiskFull
+        ├── BlockPruned          its body is not kept here any more
         └── WrongNetwork         the data folder belongs to another network
 
 What a contract does while it runs (revert, panic, out of gas) is an outcome, never one of these.
@@ -173,6 +174,15 @@ class StoreError(LedgerError):
 
 class DiskFull(StoreError):
     pass
+
+
+class BlockPruned(StoreError):
+    def __init__(self, height: int) -> None:
+        super().__init__(
+            f"block {height}: this node keeps its header alone (store.bodies_days, or it joined "
+            "by a snapshot); ask a node that keeps all blocks"
+        )
+        self.height = height
 
 
 class WrongNetwork(StoreError):

@@ -35,11 +35,51 @@ class StateBatch:
     transaction_hashes: Mapping[Height, Sequence[Hash32]] = field(default_factory=dict)
 
 
+class Staging(Protocol):
+    """What is kept beside the chain until it is whole, and bodies that are let go. Errors: Store's.
+
+    Headers ahead of the head are certified by who appends them and follow each other. A staged
+    state is seen only through `get_staged`, until `Store.adopt_staged`.
+    """
+
+    def append_headers(self, rows: Sequence[tuple[Height, Hash32, bytes, bytes]]) -> None:
+        """Keep (height, hash, header, certificate) without bodies, durably."""
+
+    def ahead_height(self) -> Height:
+        """The highest header kept, of the chain or ahead of it; -1 if there is none."""
+
+    def get_ahead(self, height: Height) -> tuple[bytes, bytes] | None:
+        """Header and certificate, of the chain or ahead of it."""
+
+    def get_headers(self, first: Height, count: int) -> list[tuple[bytes, bytes]]:
+        """Headers and certificates from `first` on, at most `count`."""
+
+    def bodies_from(self) -> Height:
+        """From here to the head every block has its body (that of genesis is known to all)."""
+
+    def prune_bodies(self, below: Height, count: int) -> int:
+        """Let go of the oldest bodies and receipts below a height, at most `count`; how many."""
+
+    def fill_bodies(self, rows: Sequence[tuple[Height, bytes, bytes]]) -> None:
+        """Put (height, body, receipts) back, without a gap below `bodies_from`."""
+
+    def stage(self, nodes: Sequence[tuple[NodeKey, bytes]], codes: Mapping[Hash32, bytes]) -> None:
+        """Keep nodes of a state being fetched, durably, and codes, which are never too many."""
+
+    def get_staged(self, trie: bytes, path: bytes) -> bytes | None: ...
+
+    def drop_staged(self) -> None:
+        """Forget the staged nodes."""
+
+
 class Store(Protocol):
     """Errors of all methods: StoreError, DiskFull where space is what lacks; nothing was written.
 
     One caller writes at a time. Reads are allowed from other threads and see whole transactions.
     """
+
+    @property
+    def staging(self) -> Staging: ...
 
     def append_block(
         self,
@@ -56,7 +96,10 @@ class Store(Protocol):
         """The highest block; -1 if there is none."""
 
     def get_header(self, height: Height) -> bytes | None: ...
-    def get_body(self, height: Height) -> bytes | None: ...
+
+    def get_body(self, height: Height) -> bytes | None:
+        """None also for a body that was pruned, or never here because a snapshot was."""
+
     def get_certificate(self, height: Height) -> bytes | None: ...
     def get_height(self, block_hash: Hash32) -> Height | None: ...
 
@@ -99,6 +142,12 @@ class Store(Protocol):
 
     def oldest_state(self) -> Height:
         """The lowest height from which on every state can be read."""
+
+    def adopt_staged(self, height: Height, state_root: Hash32, signer: bytes | None) -> None:
+        """Replace the state by the staged one, as of a header kept ahead, which becomes the head.
+
+        One transaction with the signer record (None removes it). Older states are gone.
+        """
 
     def size_bytes(self) -> int: ...
     def close(self) -> None: ...

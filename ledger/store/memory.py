@@ -3,6 +3,8 @@
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 
+from ledger.crypto.keccak import keccak256
+from ledger.encoding.packed import unpack
 from ledger.errors import StoreError
 from ledger.store.base import SIGNER_KEY, NodeKey, StateBatch
 from ledger.types import Hash32, Height
@@ -12,7 +14,8 @@ class MemoryStore:
     """Dictionaries; `Store` in form. Nothing survives the process."""
 
     def __init__(self) -> None:
-        self._blocks: list[tuple[Hash32, bytes, bytes, bytes]] = []
+        self._blocks: dict[Height, tuple[Hash32, bytes, bytes | None, bytes]] = {}
+        self._head: Height = -1
         self._heights: dict[Hash32, Height] = {}
         self._meta: dict[str, bytes] = {}
         self._nodes: dict[NodeKey, bytes] = {}
@@ -22,6 +25,7 @@ class MemoryStore:
         self._places: dict[Hash32, tuple[Height, int]] = {}
         self._flushed: Height = -1
         self._oldest: Height = 0
+        self.staging = _Staging(self)
 
     def append_block(
         self,
@@ -32,27 +36,28 @@ class MemoryStore:
         certificate: bytes,
         lease: bytes | None,
     ) -> None:
-        if height != len(self._blocks):
-            raise StoreError(f"block {height} does not follow block {self.head_height()}")
-        self._blocks.append((block_hash, header, body, certificate))
-        self._heights[block_hash] = height
+        if height != self._head + 1:
+            raise StoreError(f"block {height} does not follow block {self._head}")
+        self._blocks[height] = (block_hash, header, body, certificate)
+        self._heights[block_hash] = self._head = height
         if lease is not None:
             self._meta[SIGNER_KEY] = lease
 
     def head_height(self) -> Height:
-        return len(self._blocks) - 1
+        return self._head
 
     def get_header(self, height: Height) -> bytes | None:
-        return self._blocks[height][1] if 0 <= height < len(self._blocks) else None
+        return self._blocks[height][1] if 0 <= height <= self._head else None
 
     def get_body(self, height: Height) -> bytes | None:
-        return self._blocks[height][2] if 0 <= height < len(self._blocks) else None
+        return self._blocks[height][2] if 0 <= height <= self._head else None
 
     def get_certificate(self, height: Height) -> bytes | None:
-        return self._blocks[height][3] if 0 <= height < len(self._blocks) else None
+        return self._blocks[height][3] if 0 <= height <= self._head else None
 
     def get_height(self, block_hash: Hash32) -> Height | None:
-        return self._heights.get(block_hash)
+        height = self._heights.get(block_hash)
+        return height if height is None or height <= self._head else None
 
     def save_signer(self, record: bytes) -> None:
         self._meta[SIGNER_KEY] = record
@@ -109,7 +114,8 @@ class MemoryStore:
         return self._receipts.get(height)
 
     def find_transaction(self, transaction_hash: Hash32) -> tuple[Height, int] | None:
-        return self._places.get(transaction_hash)
+        place = self._places.get(transaction_hash)
+        return place if place and self.get_body(place[0]) is not None else None
 
     def prune(self, below_height: Height, pins: Sequence[Height] = ()) -> None:
         kept = sorted({pin for pin in pins if pin < below_height})
@@ -125,10 +131,75 @@ class MemoryStore:
     def oldest_state(self) -> Height:
         return self._oldest
 
+    def adopt_staged(self, height: Height, state_root: Hash32, signer: bytes | None) -> None:
+        self._nodes, self.staging.nodes = self.staging.nodes, {}
+        self._undo.clear()
+        self._head = self._flushed = self._oldest = height
+        self.staging.first_body = height + 1
+        self.put_durable(SIGNER_KEY, signer)
+
     def size_bytes(self) -> int:
         return sum(map(len, self._nodes.values())) + sum(
-            len(body) for _, _, body, _ in self._blocks
+            len(body or b"") for _, _, body, _ in self._blocks.values()
         )
 
     def close(self) -> None:
         """Nothing to do: what was written was never kept."""
+
+
+class _Staging:
+    """`Staging` in form, over the dictionaries of a store."""
+
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self.nodes: dict[NodeKey, bytes] = {}
+        self.first_body: Height = 0
+
+    def append_headers(self, rows: Sequence[tuple[Height, Hash32, bytes, bytes]]) -> None:
+        for height, block_hash, header, certificate in rows:
+            self._store._blocks.setdefault(height, (block_hash, header, None, certificate))
+            self._store._heights[block_hash] = height
+
+    def ahead_height(self) -> Height:
+        return max(self._store._blocks, default=-1)
+
+    def get_ahead(self, height: Height) -> tuple[bytes, bytes] | None:
+        block = self._store._blocks.get(height)
+        return block and (block[1], block[3])
+
+    def get_headers(self, first: Height, count: int) -> list[tuple[bytes, bytes]]:
+        blocks = self._store._blocks
+        heights = range(first, min(first + count, self.ahead_height() + 1))
+        return [(blocks[height][1], blocks[height][3]) for height in heights if height in blocks]
+
+    def bodies_from(self) -> Height:
+        return self.first_body
+
+    def prune_bodies(self, below: Height, count: int) -> int:
+        first = max(1, self.first_body)
+        last = min(below, first + count)
+        for height in range(first, last):
+            block_hash, header, _, certificate = self._store._blocks[height]
+            self._store._blocks[height] = (block_hash, header, None, certificate)
+            self._store._receipts.pop(height, None)
+        self.first_body = max(first, last) if last > first else self.first_body
+        return max(0, last - first)
+
+    def fill_bodies(self, rows: Sequence[tuple[Height, bytes, bytes]]) -> None:
+        for height, body, receipts in rows:
+            block_hash, header, _, certificate = self._store._blocks[height]
+            self._store._blocks[height] = (block_hash, header, body, certificate)
+            self._store._receipts[height] = receipts
+            for index, raw in enumerate(unpack(body, "block body")):
+                self._store._places[keccak256(raw)] = (height, index)
+        self.first_body = min(height for height, _, _ in rows)
+
+    def stage(self, nodes: Sequence[tuple[NodeKey, bytes]], codes: Mapping[Hash32, bytes]) -> None:
+        self.nodes.update(nodes)
+        self._store._codes.update(codes)
+
+    def get_staged(self, trie: bytes, path: bytes) -> bytes | None:
+        return self.nodes.get((trie, path))
+
+    def drop_staged(self) -> None:
+        self.nodes.clear()

@@ -1,6 +1,6 @@
 """The store on disk: one SQLite file in WAL mode with full synchronisation.
 
-    block         height -> header, body (zlib), certificate       written once, block by block
+    block         height -> header, body (zlib), certificate       block by block; see `staging`
     block_place   first 8 bytes of a block's hash, height          with the flush
     meta          durable small values: signer record, genesis, flushed height
     node          trie number, path -> node                        newest version only
@@ -21,8 +21,9 @@ from pathlib import Path
 from ledger.crypto.keccak import keccak256
 from ledger.encoding.packed import pack, unpack, unpack_items
 from ledger.errors import StoreError
-from ledger.store.base import SIGNER_KEY, NodeKey, StateBatch
+from ledger.store.base import SIGNER_KEY, NodeKey, Staging, StateBatch
 from ledger.store.database import Database
+from ledger.store.staging import SqliteStaging, adopt
 from ledger.store.undo import Entry, encode_undo, find_in_row, pack_entries, read_node_at
 from ledger.types import Hash32, Height
 
@@ -76,7 +77,8 @@ class SqliteStore:
         self._db = Database(path, _SCHEMA, SCHEMA_VERSION)
         self._tries: dict[bytes, int] = {}
         try:
-            self._head: Height = self._db.rows("SELECT ifnull(max(height), -1) FROM block")[0][0]
+            self.staging: Staging = SqliteStaging(self._db, self._number_trie, pack_path, _prefix)
+            self._head: Height = self._load_head()
             self._new_blocks = self._load_new_blocks()
             oldest = self.get_meta(_OLDEST_KEY)
             self._oldest: Height = 0 if oldest is None else unpack(oldest, "height")
@@ -101,7 +103,8 @@ class SqliteStore:
         packed = zlib.compress(body, 1)
         with self._db.transaction(self._db.main) as connection:
             connection.execute(
-                "INSERT INTO block VALUES (?, ?, ?, ?)", (height, header, packed, certificate)
+                "INSERT OR REPLACE INTO block VALUES (?, ?, ?, ?)",
+                (height, header, packed, certificate),
             )
             if lease is not None:
                 _put_meta(connection, SIGNER_KEY, lease)
@@ -112,13 +115,17 @@ class SqliteStore:
         return self._head
 
     def get_header(self, height: Height) -> bytes | None:
+        if height > self._head:
+            return None  # one that is kept ahead is not of this chain yet
         return self._db.value("SELECT header FROM block WHERE height = ?", height)
 
     def get_body(self, height: Height) -> bytes | None:
         packed = self._db.value("SELECT body FROM block WHERE height = ?", height)
-        return None if packed is None else self._decompress(packed)
+        return self._decompress(packed) if packed else None
 
     def get_certificate(self, height: Height) -> bytes | None:
+        if height > self._head:
+            return None
         return self._db.value("SELECT certificate FROM block WHERE height = ?", height)
 
     def get_height(self, block_hash: Hash32) -> Height | None:
@@ -167,7 +174,7 @@ class SqliteStore:
                 [(height, zlib.compress(data, 1)) for height, data in batch.receipts.items()],
             )
             connection.executemany(
-                "INSERT INTO block_place VALUES (?, ?)",
+                "INSERT OR IGNORE INTO block_place VALUES (?, ?)",
                 sorted((_prefix(block_hash), height) for block_hash, height in blocks),
             )
             self._write_places(connection, batch)
@@ -220,6 +227,19 @@ class SqliteStore:
     def oldest_state(self) -> Height:
         return self._oldest
 
+    def adopt_staged(self, height: Height, state_root: Hash32, signer: bytes | None) -> None:
+        with self._db.transaction(self._db.main) as connection:
+            adopt(connection, height)
+            _put_meta(connection, _FLUSHED_KEY, pack((height, state_root)))
+            _put_meta(connection, _OLDEST_KEY, pack(height))
+            if signer is None:
+                connection.execute("DELETE FROM meta WHERE key = ?", (SIGNER_KEY,))
+            else:
+                _put_meta(connection, SIGNER_KEY, signer)
+        self._head = self._oldest = height
+        self._pins = None
+        self._new_blocks.clear()
+
     def size_bytes(self) -> int:
         return self._db.size_bytes()
 
@@ -228,12 +248,23 @@ class SqliteStore:
 
     # Inside.
 
+    def _load_head(self) -> Height:
+        """The highest block whose body is here, or that a snapshot stands for."""
+        flushed = self.flushed_height()
+        found = self._db.rows(
+            "SELECT height FROM block WHERE height > ? AND body != x''"
+            " ORDER BY height DESC LIMIT 1",
+            flushed,
+        )
+        return int(found[0][0]) if found else flushed
+
     def _load_new_blocks(self) -> dict[Hash32, Height]:
         """The blocks whose place the last flush could not write yet."""
         return {
             keccak256(header): height
             for height, header in self._db.rows(
-                "SELECT height, header FROM block WHERE height > ?", self.flushed_height()
+                "SELECT height, header FROM block WHERE height > ? AND body != x''",
+                self.flushed_height(),
             )
         }
 
