@@ -13,7 +13,6 @@ from ledger.contract.layout import (
     WORD_BYTES,
     count_slots,
     data_slot,
-    get_value_size,
     mapping_slot,
     slot_after,
 )
@@ -23,21 +22,35 @@ from ledger.contract.signals import (
     PANIC_RANGE,
     Panicked,
 )
-from ledger.contract.storage import Access, Structs, make_access, make_word_access
+from ledger.contract.storage import (
+    Access,
+    Structs,
+    make_access,
+    make_element_accesses,
+    make_member_accesses,
+)
 from ledger.contract.types import (
     AddressType,
     ArrayType,
     BoolType,
     BytesType,
+    EnumType,
     FixedBytesType,
+    FixedListType,
     IntType,
+    ListType,
     MapType,
+    OptionalType,
     RoleType,
     StorageType,
     StringType,
+    StructType,
     ValueType,
 )
 from ledger.types import Address, Slot
+
+HANDLES = (MapType, ArrayType, RoleType, FixedListType)
+"""What is indexed where it stands, never read as a whole through its field."""
 
 
 class Handle:
@@ -53,10 +66,9 @@ class Handle:
 def make_key_encoder(type: ValueType) -> Callable[[Any], bytes]:
     """A value as it is hashed: as in memory, so numbers to the left, bytesN to the right."""
     match type:
-        case IntType():
-            signed = type.signed
-            low = -(1 << type.bits - 1) if signed else 0
-            high = low + (1 << type.bits)
+        case IntType() | EnumType():
+            signed = isinstance(type, IntType) and type.signed
+            low, high = (0, len(type.members)) if isinstance(type, EnumType) else type.bounds
 
             def encode_int(value: int) -> bytes:
                 if low <= value < high:
@@ -106,7 +118,7 @@ def make_locator(keys: Sequence[ValueType]) -> Callable[[Door, Slot, Any], Slot]
 
 def make_map(type: MapType, structs: Structs) -> Callable[[Door, Slot], Any]:
     locate = make_locator(type.keys)
-    if isinstance(type.value, (MapType, ArrayType, RoleType)):
+    if isinstance(type.value, HANDLES):
         inner = make_handle(type.value, structs)
 
         class MapOfHandles(Handle):
@@ -136,21 +148,33 @@ def make_map(type: MapType, structs: Structs) -> Callable[[Door, Slot], Any]:
         def remove(self, key: Any) -> None:
             store(self.door, locate(self.door, self.base, key), zero)
 
-    return MapOfValues
+    if not isinstance(type.plain_value, StructType):
+        return MapOfValues
+    refer, inside = make_reference(type.plain_value, structs), locate_inside(type.value)
+
+    class MapOfStructs(MapOfValues):
+        __slots__ = ()
+
+        def at__(self, key: Any) -> Any:
+            """The struct at a key, to be used by its members."""
+            slot = locate(self.door, self.base, key)
+            if contains is not None and not contains(self.door, slot):
+                raise Panicked(PANIC_INDEX)
+            return refer(self.door, slot_after(slot, inside))
+
+    return MapOfStructs
+
+
+def locate_inside(type: StorageType) -> int:
+    """Slots from a map's value to the struct in it: an Optional's flag stands before."""
+    return 1 if isinstance(type, OptionalType) else 0
 
 
 def make_array(type: ArrayType, structs: Structs) -> Callable[[Door, Slot], Any]:
-    size = get_value_size(type.element)
-    if size is None:
-        accesses = [make_access(type.element, structs)]
-        stride = count_slots(type.element)
-    else:
-        per_word = WORD_BYTES // size
-        alone = per_word == 1
-        accesses = [
-            make_word_access(type.element, size * index, alone=alone) for index in range(per_word)
-        ]
-        stride = 1
+    """A dynamic array, its length at the base."""
+    if isinstance(type.element, HANDLES):
+        return make_array_of_handles(type.element, structs)
+    accesses, stride = make_element_accesses(type.element, structs)
     each, zero = len(accesses), accesses[0].zero
 
     class Array(Handle):
@@ -193,7 +217,124 @@ def make_array(type: ArrayType, structs: Structs) -> Callable[[Door, Slot], Any]
             self.door.store(self.base, length - 1)
             return value
 
-    return Array
+    if not isinstance(type.element, StructType):
+        return Array
+    refer = make_reference(type.element, structs)
+
+    class ArrayOfStructs(Array):
+        __slots__ = ()
+
+        def at__(self, index: int) -> Any:
+            """The struct at an index, to be used by its members."""
+            return refer(self.door, self._find(index)[1])
+
+    return ArrayOfStructs
+
+
+def make_array_of_handles(element: StorageType, structs: Structs) -> Callable[[Door, Slot], Any]:
+    """A dynamic array whose elements are indexed on: `append()` makes room for one more."""
+    inner, stride = make_handle(element, structs), count_slots(element)
+
+    class ArrayOfHandles(Handle):
+        __slots__ = ()
+
+        def __len__(self) -> int:
+            return self.door.load(self.base)
+
+        def __getitem__(self, index: int) -> Any:
+            if not 0 <= index < self.door.load(self.base):
+                raise Panicked(PANIC_INDEX)
+            self.door.charge(GAS_HASH)
+            return inner(self.door, slot_after(data_slot(self.base), index * stride))
+
+        def append(self) -> None:
+            self.door.store(self.base, self.door.load(self.base) + 1)
+
+    return ArrayOfHandles
+
+
+def make_fixed(type: FixedListType, structs: Structs) -> Callable[[Door, Slot], Any]:
+    """T[N] in place: elements from the base on, no length."""
+    size, nested = type.size, isinstance(type.element, FixedListType)
+    accesses, stride = make_element_accesses(type.element, structs)
+    each = len(accesses)
+    element: StorageType = type.element
+
+    class Fixed(Handle):
+        __slots__ = ()
+
+        def __len__(self) -> int:
+            return size
+
+        def _find(self, index: int) -> tuple[Access, Slot]:
+            if not 0 <= index < size:
+                raise Panicked(PANIC_INDEX)
+            return accesses[index % each], slot_after(self.base, index // each * stride)
+
+        def __getitem__(self, index: int) -> Any:
+            access, slot = self._find(index)
+            return access.load(self.door, slot)
+
+        def __setitem__(self, index: int, value: Any) -> None:
+            access, slot = self._find(index)
+            access.store(self.door, slot, value)
+
+    if nested:
+        inner = make_handle(element, structs)
+        return type_with(Fixed, __getitem__=lambda self, at: inner(self.door, self._find(at)[1]))
+    if isinstance(element, StructType):
+        refer = make_reference(element, structs)
+        return type_with(Fixed, at__=lambda self, at: refer(self.door, self._find(at)[1]))
+    return Fixed
+
+
+def type_with(base: type[Handle], **members: Any) -> Callable[[Door, Slot], Any]:
+    """A class of handles with some methods more."""
+    made: type[Handle] = type(base.__name__, (base,), {"__slots__": (), **members})
+    return made
+
+
+class Reference(Handle):
+    """A struct in storage, of which single members are read and written."""
+
+    __slots__ = ()
+
+
+def make_reference(struct: StructType, structs: Structs) -> Callable[[Door, Slot], Any]:
+    """Properties by member: `f` its value, `f__at` a handle where it has parts of its own."""
+    members: dict[str, Any] = {}
+    for (name, type), (at, access) in zip(
+        struct.fields, make_member_accesses(struct, structs), strict=True
+    ):
+        members[name] = _make_member(access, at)
+        parts = make_parts(type, structs)
+        if parts is not None:
+            members[f"{name}__at"] = _make_member_parts(parts, at)
+    return type_with(Reference, **members)
+
+
+def make_parts(type: StorageType, structs: Structs) -> Callable[[Door, Slot], Any] | None:
+    """What reaches the parts of a value where it stands: of a struct or a list; else None."""
+    match type:
+        case StructType():
+            return make_reference(type, structs)
+        case ListType():
+            return make_array(ArrayType(type.element), structs)
+        case FixedListType():
+            return make_fixed(type, structs)
+    return None
+
+
+def _make_member(access: Access, at: int) -> property:
+    load, store = access.load, access.store
+    return property(
+        lambda ref: load(ref.door, slot_after(ref.base, at)),
+        lambda ref, value: store(ref.door, slot_after(ref.base, at), value),
+    )
+
+
+def _make_member_parts(parts: Callable[[Door, Slot], Any], at: int) -> property:
+    return property(lambda ref: parts(ref.door, slot_after(ref.base, at)))
 
 
 class RoleHandle(Handle):
@@ -222,6 +363,8 @@ def make_handle(type: StorageType, structs: Structs) -> Callable[[Door, Slot], A
             return make_map(type, structs)
         case ArrayType():
             return make_array(type, structs)
+        case FixedListType():
+            return make_fixed(type, structs)
         case RoleType():
             return RoleHandle
     raise AssertionError(f"{type} has no handle")

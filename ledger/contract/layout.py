@@ -19,8 +19,11 @@ from ledger.contract.types import (
     ArrayType,
     BoolType,
     BytesType,
+    EnumType,
     FixedBytesType,
+    FixedListType,
     IntType,
+    ListType,
     MapType,
     OptionalType,
     RoleType,
@@ -41,7 +44,7 @@ def get_value_size(type: StorageType) -> int | None:
     match type:
         case IntType():
             return type.bits // 8
-        case BoolType():
+        case BoolType() | EnumType():
             return 1
         case AddressType():
             return 20
@@ -77,6 +80,12 @@ def place_members(types: Iterable[StorageType]) -> tuple[list[tuple[int, int]], 
 
 def count_slots(type: StorageType) -> int:
     """Slots that a value takes for itself when it begins one."""
+    if isinstance(type, FixedListType):
+        size = get_value_size(type.element)
+        if size is None:
+            return type.size * count_slots(type.element)
+        per_word = WORD_BYTES // size
+        return (type.size + per_word - 1) // per_word
     members = get_members(type)
     return place_members(member for _, member in members)[1] if members else 1
 
@@ -150,10 +159,14 @@ def _describe_type(
                 held = types[entry["members"][1]["type"]]["label"]
                 name = f"Optional[{held.rpartition('.')[2]}]"
             identifier, label = f"t_struct({name})_storage", f"struct {contract}.{name}"
-        case ArrayType():
+        case ArrayType() | ListType() | FixedListType():
             base = entry["base"] = _describe_type(type.element, contract, types)
-            identifier, label = f"t_array({base})dyn_storage", f"{types[base]['label']}[]"
-            entry["encoding"] = "dynamic_array"
+            size = type.size if isinstance(type, FixedListType) else 0
+            identifier = f"t_array({base}){size or 'dyn'}_storage"
+            label = f"{types[base]['label']}[{size or ''}]"
+            entry["encoding"] = "inplace" if size else "dynamic_array"
+        case EnumType():
+            identifier, label = f"t_enum({type.name})", f"enum {contract}.{type.name}"
         case MapType() | RoleType():
             outermost, behind = _split_mapping(type)
             key = entry["key"] = _describe_type(outermost, contract, types, "memory_ptr")
@@ -179,6 +192,8 @@ def _split_mapping(type: MapType | RoleType) -> tuple[StorageType, StorageType]:
 def name_value_type(type: StorageType) -> str:
     """The ABI's name of a type that fits a word."""
     match type:
+        case EnumType():
+            return "uint8"
         case IntType():
             return f"{'' if type.signed else 'u'}int{type.bits}"
         case BoolType():

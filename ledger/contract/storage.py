@@ -5,14 +5,18 @@ through the door of a call. Where a value stands is `layout`. A value is checked
 declared type here, on the way in. Maps, arrays and roles, which are no values, are `handles`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import Any, NoReturn
 
 from ledger.contract.door import TEXT_BYTES_MAX, Door
+from ledger.contract.expressions import LIST_ITEMS_MAX
 from ledger.contract.gas import GAS_HASH
+from ledger.contract.helpers import ITEM_SIZE
 from ledger.contract.layout import (
     WORD_BYTES,
+    count_slots,
     data_slot,
     get_members,
     get_value_size,
@@ -29,7 +33,10 @@ from ledger.contract.signals import (
 from ledger.contract.types import (
     BoolType,
     BytesType,
+    EnumType,
+    FixedListType,
     IntType,
+    ListType,
     OptionalType,
     StorageType,
     StringType,
@@ -50,6 +57,8 @@ class Access:
     """Of an Optional: whether it is present."""
 
 
+SPELLED_WORDS_MAX = 16
+"""Words of a struct whose slots are kept beside each other and whose code is spelled out."""
 Structs = Mapping[str, Callable[..., Any]]
 """The value class of each declared struct."""
 
@@ -74,6 +83,8 @@ def spell_word(type: StorageType, offset: int, value: str, word: str) -> tuple[s
             return fits, f"({value} & {mask}){shift}", f"(({low}) ^ {half}) - {half}"
         case IntType():
             return f"0 <= {value} <= {mask}", f"{value}{shift}", low
+        case EnumType():
+            return f"0 <= {value} < {len(type.members)}", f"{value}{shift}", low
         case BoolType():
             return "True", f"{value}{shift}", f"({low}) != 0"
     fits = f"len({value}) == {size}"
@@ -103,7 +114,7 @@ def make_word_codec(
 def get_zero(type: StorageType) -> int | bool | bytes:
     """What a value reads as where nothing was written."""
     match type:
-        case IntType():
+        case IntType() | EnumType():
             return 0
         case BoolType():
             return False
@@ -179,11 +190,111 @@ def count_words(size: int) -> int:
     return (size + WORD_BYTES - 1) // WORD_BYTES
 
 
+def make_member_accesses(type: StructType, structs: Structs) -> list[tuple[int, Access]]:
+    """For each member the slots from the struct's first to its own, and its access there."""
+    types = [member for _, member in type.fields]
+    places, _ = place_members(types)
+    numbers = [number for number, _ in places]
+    return [
+        (number, make_access(member, structs))
+        if get_value_size(member) is None
+        else (number, make_word_access(member, offset, alone=numbers.count(number) == 1))
+        for member, (number, offset) in zip(types, places, strict=True)
+    ]
+
+
+def make_wide_struct_access(type: StructType, structs: Structs) -> Access:
+    """A struct with members that take words of their own: text, structs, lists."""
+    make, members = structs[type.name], make_member_accesses(type, structs)
+
+    def load(door: Door, slot: Slot) -> Any:
+        return make(*[each.load(door, slot_after(slot, at)) for at, each in members])
+
+    def store(door: Door, slot: Slot, value: Any) -> None:
+        for (at, each), member in zip(members, value, strict=True):
+            each.store(door, slot_after(slot, at), member)
+
+    return Access(load, store, make(*[each.zero for _, each in members]))
+
+
+def make_element_accesses(element: StorageType, structs: Structs) -> tuple[list[Access], int]:
+    """How the elements in one stride of slots are reached, and the slots of a stride."""
+    size = get_value_size(element)
+    if size is None:
+        return [make_access(element, structs)], count_slots(element)
+    per_word = WORD_BYTES // size
+    alone = per_word == 1
+    return [make_word_access(element, size * at, alone=alone) for at in range(per_word)], 1
+
+
+def make_list_access(type: ListType | FixedListType, structs: Structs) -> Access:
+    """A list read and written whole: T[N] in place, T[] behind its length."""
+    accesses, stride = make_element_accesses(type.element, structs)
+    each, zero = len(accesses), accesses[0].zero
+
+    def load_items(door: Door, first: Slot, count: int) -> list[Any]:
+        if count > LIST_ITEMS_MAX:
+            raise Panicked(PANIC_SIZE)
+        door.allocate(ITEM_SIZE * count)
+        return [
+            accesses[index % each].load(door, slot_after(first, index // each * stride))
+            for index in range(count)
+        ]
+
+    def store_items(door: Door, first: Slot, values: Iterable[Any]) -> None:
+        for index, value in enumerate(values):
+            accesses[index % each].store(door, slot_after(first, index // each * stride), value)
+
+    if isinstance(type, FixedListType):
+        size = type.size
+
+        def load_fixed(door: Door, slot: Slot) -> list[Any]:
+            return load_items(door, slot, size)
+
+        def store_fixed(door: Door, slot: Slot, values: Any) -> None:
+            if len(values) != size:
+                raise Panicked(PANIC_RANGE)
+            store_items(door, slot, values)
+
+        return Access(load_fixed, store_fixed, ZeroItems(zero, size))
+
+    def load(door: Door, slot: Slot) -> list[Any]:
+        count = door.load(slot)
+        door.charge(GAS_HASH)
+        return load_items(door, data_slot(slot), count)
+
+    def store(door: Door, slot: Slot, values: Any) -> None:
+        rest = max(0, door.load(slot) - len(values))
+        door.charge(GAS_HASH)
+        store_items(door, data_slot(slot), chain(values, repeat(zero, rest)))
+        door.store(slot, len(values))
+
+    return Access(load, store, ())
+
+
+class ZeroItems:
+    """The zero of a fixed list, however long: a list of it is never made."""
+
+    __slots__ = ("item", "size")
+
+    def __init__(self, item: Any, size: int) -> None:
+        self.item = item
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __iter__(self) -> Iterator[Any]:
+        return repeat(self.item, self.size)
+
+
 def make_struct_access(type: StructType, structs: Structs) -> Access:
-    """A struct of values that fit words, read and written whole."""
+    """A struct, read and written whole; spelled out where all of it fits few words."""
     make = structs[type.name]
     types = [member for _, member in type.fields]
     places, count = place_members(types)
+    if count > SPELLED_WORDS_MAX or not all(get_value_size(member) for member in types):
+        return make_wide_struct_access(type, structs)
     conditions, backs, parts = [], [], ["0"] * count
     for number, (member, (index, offset)) in enumerate(zip(types, places, strict=True)):
         fits, part, back = spell_word(member, offset, f"v{number}", f"w{index}")
@@ -252,4 +363,6 @@ def make_access(type: StorageType, structs: Structs) -> Access:
             return make_struct_access(type, structs)
         case OptionalType():
             return make_optional_access(type, structs)
+        case ListType() | FixedListType():
+            return make_list_access(type, structs)
     return make_word_access(type, alone=True)

@@ -20,8 +20,11 @@ from ledger.contract.types import (
     STRING,
     ArrayType,
     BytesType,
+    EnumType,
     FixedBytesType,
+    FixedListType,
     IntType,
+    ListType,
     MapType,
     OptionalType,
     RoleType,
@@ -58,8 +61,9 @@ def run_solc(source: str) -> Any:
         capture_output=True,
         text=True,
         env={"NODE_PATH": str(NODE_MODULES), "PATH": "/usr/bin:/bin:/usr/local/bin"},
-        check=True,
+        check=False,
     )
+    assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
@@ -75,8 +79,13 @@ class Twin:
                 return "string"
             case BytesType():
                 return "bytes"
-            case ArrayType():
+            case ArrayType() | ListType():
                 return f"{self.name(type.element)}[]"
+            case FixedListType():
+                return f"{self.name(type.element)}[{type.size}]"
+            case EnumType():
+                self.structs[type.name] = f"enum {type.name} {{ {', '.join(type.members)} }}"
+                return type.name
             case RoleType():
                 return "mapping(address => bool)"
             case MapType():
@@ -109,7 +118,7 @@ def describe(name: str, fields: list[Any]) -> Any:
 def normalize(layout: Any) -> Any:
     """Without what belongs to solc alone: numbers of the syntax tree, and the file's name."""
     text = re.sub(r"Optional\[(\w+)\]", r"Optional_\1", json.dumps(layout))
-    loaded = json.loads(re.sub(r"\)\d+_storage", ")_storage", text))
+    loaded = json.loads(re.sub(r"(\(\w+\))\d+(?=[_)\",])", r"\1", text))
 
     def clean(entry: Any) -> Any:
         if isinstance(entry, list):
@@ -145,7 +154,24 @@ WIDE = StructType(
     "Wide",
     (("who", ADDRESS), ("total", uint(256)), ("why", STRING), ("flag", BOOL), ("day", uint(32))),
 )
+STAGE = EnumType("Stage", ("IDLE", "OPEN", "CLOSED"))
+NESTED = StructType(
+    "Nested",
+    (
+        ("stage", STAGE),
+        ("first", READING),
+        ("shares", FixedListType(uint(16), 24)),
+        ("names", FixedListType(STRING, 2)),
+        ("meters", ListType(ADDRESS)),
+        ("last", BOOL),
+    ),
+)
 EXAMPLES: list[list[Any]] = [
+    [BOOL, STAGE, FixedListType(STAGE, 33), STAGE, FixedListType(uint(128), 3), BOOL],
+    [FixedListType(FixedListType(uint(64), 3), 2), FixedListType(READING, 2), NESTED, BOOL],
+    [MapType((STAGE, ADDRESS), MapType((STRING,), ArrayType(NESTED))), FixedListType(STRING, 2)],
+    [ArrayType(ArrayType(uint(8))), ArrayType(MapType((ADDRESS,), ArrayType(BOOL))), STAGE],
+    [ArrayType(FixedListType(uint(40), 7)), MapType((ADDRESS,), FixedListType(ADDRESS, 3)), BOOL],
     [uint(8), uint(8), uint(256), uint(8)],
     [ADDRESS, BOOL, uint(88), uint(8)],
     [ArrayType(ADDRESS), MapType((ADDRESS,), BOOL), MapType((ADDRESS,), BOOL), ADDRESS, BOOL],
@@ -176,7 +202,9 @@ words = st.one_of(
     st.just(ADDRESS),
     st.builds(FixedBytesType, st.integers(1, 32)),
 )
-values = words | st.sampled_from([STRING, BYTES, READING, WIDE])
+words = words | st.just(STAGE)
+named = words | st.sampled_from([STRING, BYTES, READING, WIDE, NESTED])
+values = named | st.builds(FixedListType, named, st.integers(1, 40))
 fields = st.one_of(
     words,
     values,
@@ -185,7 +213,7 @@ fields = st.one_of(
     st.builds(
         MapType,
         st.lists(words | st.sampled_from([STRING, BYTES]), min_size=1, max_size=3).map(tuple),
-        values | values.map(OptionalType),
+        values | named.map(OptionalType),
     ),
 )
 
