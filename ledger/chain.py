@@ -20,40 +20,34 @@ from ledger.block import (
     encode_body,
     validators_hash,
 )
+from ledger.candidates import Refused, check_size, choose_transactions
 from ledger.contract.execution import BlockContext, Message, Outcome
+from ledger.contract.rules import RULES_VERSION
 from ledger.errors import (
     BlockNotYet,
     BlockPruned,
     InvalidBlock,
-    InvalidTransaction,
     StoreError,
+    UnknownRules,
     WrongNetwork,
 )
 from ledger.genesis import Genesis
 from ledger.genesis_block import make_genesis_block
-from ledger.permissions import read_validators
+from ledger.overrides import apply_override, check_overrides, find_validators
+from ledger.permissions import read_rules_version, read_validators
 from ledger.receipt import Receipt, decode_receipts
 from ledger.state.state import State, StateCache
 from ledger.store.base import Store
 from ledger.store.members import load_changes, load_validators, save_changes, save_validators
 from ledger.transaction import Transaction, recover_senders
-from ledger.transition import (
-    TRANSACTIONS_MAX,
-    Execution,
-    apply_transaction,
-    execute_block,
-    run_message,
-)
+from ledger.transition import Execution, execute_block, run_message
 from ledger.types import Address, Hash32, Height
 from ledger.unflushed import Layer, PastReader, Unflushed
 
 EXECUTIONS_MAX = 8  # proposals of one height worth keeping: one a round, and rounds are few
-BODY_BYTES_MAX = 2_000_000  # of a block; it travels in one frame between peers
-SKIPPED_MAX = 1_000  # transactions passed over while one block is built, so that building ends
 FLUSH_BLOCKS_MAX = 512  # layers held in memory; a start executes at most so many blocks
 STATES_KEPT_MIN = 256  # wallets ask for the state of blocks a little old
 STATES_KEPT_S = 600
-MIN_TRANSACTION_GAS = 21_000
 CALL_READS_MAX = 2_000  # nodes of an old state in one call: up to 1 ms each, on a Pi several
 HEADERS_CACHED = 1_024  # about 600 bytes each
 
@@ -72,7 +66,7 @@ class Built:
     """A proposal, and the transactions that could not stand in it."""
 
     block: Block
-    refused: tuple[tuple[Transaction, InvalidTransaction], ...]
+    refused: tuple[Refused, ...]
 
 
 class Chain:
@@ -134,6 +128,8 @@ class Chain:
         kept = self.validators_of(self.head.mix_hash) or self.genesis.validators
         self.validators = self._next_validators(self._head_state(), kept)
         save_validators(self.store, self.validators)
+        check_overrides(self.genesis, self.store.head_height(), self.header)
+        self._take_override()
         for height in range(flushed + 1, self.store.head_height() + 1):
             block = self.block(height)
             execution = self._execute(block)
@@ -150,33 +146,8 @@ class Chain:
         cannot either, and is passed over without a word, or one account could fill SKIPPED_MAX.
         """
         context = self._context(max(self.head.timestamp, now_s), coinbase)
-        state = self._head_state()
-        chosen: list[Transaction] = []
-        receipts: list[Receipt] = []
-        refused: list[tuple[Transaction, InvalidTransaction]] = []
-        stopped: set[Address] = set()
-        gas_used = size = 0
-        for transaction in candidates:
-            if transaction.sender in stopped:
-                continue
-            if (
-                context.gas_limit - gas_used < MIN_TRANSACTION_GAS
-                or len(chosen) >= TRANSACTIONS_MAX
-                or len(refused) >= SKIPPED_MAX
-            ):
-                break
-            if size + len(transaction.raw) > BODY_BYTES_MAX:
-                break
-            try:
-                receipt = apply_transaction(state, context, transaction, gas_used)
-            except InvalidTransaction as error:
-                refused.append((transaction, error))
-                stopped.add(transaction.sender)
-                continue
-            chosen.append(transaction)
-            receipts.append(receipt)
-            gas_used = receipt.cumulative_gas_used
-            size += len(transaction.raw)
+        state = apply_override(self.genesis, self._head_state(), context.height)
+        chosen, receipts, refused = choose_transactions(state, context, candidates)
         execution = execute_block(state, context, chosen, receipts)
         block = Block(self._seal(context, execution, state), tuple(chosen))
         self._keep_execution(block.hash, execution)
@@ -203,11 +174,7 @@ class Chain:
                 raise BlockNotYet(header.timestamp, now_s)
         if header.coinbase not in self.validators:
             raise InvalidBlock(f"coinbase 0x{header.coinbase.hex()} is no validator of this height")
-        if len(block.transactions) > TRANSACTIONS_MAX:
-            raise InvalidBlock(f"more than {TRANSACTIONS_MAX} transactions")
-        if sum(len(transaction.raw) for transaction in block.transactions) > BODY_BYTES_MAX:
-            # Prepared, it could never be proposed again: no message holds it and its PREPAREs.
-            raise InvalidBlock(f"a body of more than {BODY_BYTES_MAX} bytes")
+        check_size(block)
         if block.hash not in self._executions:
             self._execute(block)
 
@@ -315,7 +282,7 @@ class Chain:
         header = block.header
         recover_senders(block.transactions, self.executor)
         context = self._context(header.timestamp, header.coinbase)
-        state = self._head_state()
+        state = apply_override(self.genesis, self._head_state(), context.height)
         execution = execute_block(state, context, block.transactions)
         expected = self._seal(context, execution, state)
         if expected.hash != header.hash:
@@ -357,6 +324,14 @@ class Chain:
             self.validators = self._next_validators(self._head_state(), self.validators)
             save_validators(self.store, self.validators)
             save_changes(self.store, (block.number,))
+        self._take_override()
+
+    def _take_override(self) -> None:
+        """Where the network file says who decides the next block, it is they."""
+        validators = find_validators(self.genesis, self.head.number + 1)
+        if validators is not None:
+            self.validators = validators
+            save_validators(self.store, validators)
 
     def _head_state(self) -> State:
         return State(self._unflushed, self.head.state_root, self._cache)
@@ -373,14 +348,26 @@ class Chain:
     def _context(
         self, timestamp: int, coinbase: Address, height: Height | None = None
     ) -> BlockContext:
+        height = self.head.number + 1 if height is None else height
         return BlockContext(
-            height=self.head.number + 1 if height is None else height,
+            height=height,
             timestamp=timestamp,
             coinbase=coinbase,
             gas_limit=self.genesis.gas_limit,
             base_fee=self.genesis.base_fee,
             chain_id=self.genesis.chain_id,
+            rules_version=self.rules_version(height),
         )
+
+    def rules_version(self, height: Height) -> int:
+        """The version of the rules for a block, as the head's state schedules it.
+
+        Raises UnknownRules where this program lacks it.
+        """
+        version = read_rules_version(self._head_state(), height)
+        if version > RULES_VERSION:
+            raise UnknownRules(height, version, RULES_VERSION)
+        return version
 
     def header(self, height: Height) -> Header:
         """The header at a height. Raises StoreError for a height that is not there."""

@@ -19,13 +19,14 @@ LEDGER_LAYERS = (
     ("ledger.errors", "ledger.types"),
     ("ledger.crypto", "ledger.encoding"),
     ("ledger.trie",),
-    ("ledger.transaction", "ledger.receipt", "ledger.block", "ledger.genesis"),
+    ("ledger.transaction", "ledger.receipt", "ledger.block", "ledger.work", "ledger.genesis"),
     ("ledger.state",),
     ("ledger.contract",),
-    ("ledger.permissions",),
+    ("ledger.permissions", "ledger.overrides"),
     ("ledger.transition", "ledger.pool", "ledger.store", "ledger.light", "ledger.consensus"),
-    ("ledger.genesis_block", "ledger.unflushed"),
+    ("ledger.genesis_block", "ledger.unflushed", "ledger.candidates"),
     ("ledger.chain",),
+    ("ledger.branches",),
 )
 # Purity: what a library without sockets, threads, clocks and randomness has no use for.
 FORBIDDEN_IN_LEDGER = {

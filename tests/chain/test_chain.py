@@ -2,6 +2,7 @@
 
 import pytest
 
+from ledger import candidates
 from ledger import chain as chain_module
 from ledger.block import Block, Header, validators_hash
 from ledger.contract.execution import Message
@@ -209,7 +210,7 @@ def test_a_body_that_could_not_be_proposed_again_is_refused() -> None:
 
 def test_one_account_cannot_use_up_what_a_proposer_passes_over(monkeypatch) -> None:
     """Its second transfer cannot run, nor what follows; all the same the others are included."""
-    monkeypatch.setattr(chain_module, "SKIPPED_MAX", 3)
+    monkeypatch.setattr(candidates, "SKIPPED_MAX", 3)
     chain = make_chain()
     greedy = [transfer(1, nonce, ACCOUNTS[2], COINS) for nonce in range(10)]
     honest = [transfer(2, nonce, ACCOUNTS[3]) for nonce in range(3)]
