@@ -17,6 +17,7 @@
     │   └── BlockNotYet          ahead of our clock: it waits and is never condemned
     ├── InvalidMessage           a validator or peer erred in what it says about a block
     ├── ContractRejected         a contract's source breaks a rule (rule, line, column, text, hint)
+    ├── UnknownRules             the network's rules are newer than this program
     ├── GenesisError             a network file that cannot be a network
     └── StoreError               the disk erred
         ├── DiskFull
@@ -162,6 +163,16 @@ class ContractRejected(LedgerError):
         self.column = column
         self.text = text
         self.hint = hint
+
+
+class UnknownRules(LedgerError):
+    def __init__(self, height: int, version: int, known: int) -> None:
+        super().__init__(
+            f"from block {height} on the network keeps rules version {version}, this program "
+            f"knows up to {known}: install a newer Wattledger on this node"
+        )
+        self.height = height
+        self.version = version
 
 
 class GenesisError(LedgerError):

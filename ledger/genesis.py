@@ -3,7 +3,8 @@
 It is a JSON object with exactly the keys of `Genesis`; addresses are 0x and 40 digits, amounts of
 wei decimal text (a JSON number above 2**53 is not safe in every program). The genesis *block* is
 made of it in `chain`, which has state and contracts; its extraData is `settings_hash`, so that two
-files that differ in a rule are two networks.
+files that differ in a rule are two networks. Overrides may be added later and are in no hash: the
+operators agree on them, in everybody's file, where too many validators are lost for ever.
 """
 
 import json
@@ -16,7 +17,7 @@ from ledger.crypto.address import ZERO_ADDRESS, parse_address, to_checksum
 from ledger.crypto.keccak import keccak256
 from ledger.encoding.hexadecimal import decode_data, encode_data
 from ledger.errors import EncodingError, GenesisError, InvalidKey
-from ledger.types import Address, Hash32
+from ledger.types import Address, Hash32, Height
 
 NETWORK_CONTRACT: Address = (0x1001).to_bytes(20, "big")
 """Where genesis puts `contracts_py/network.py`: validators, nodes, deployers."""
@@ -26,6 +27,7 @@ ENGINES = ("qbft",)
 NAME_CHARACTERS_MAX = 64
 SOURCE_BYTES_MAX = 65_536  # of a contract; what calls accept is decided in `contract`
 WEI_MAX = 2**256 - 1
+HEIGHT_MAX = 2**53  # what JSON holds exactly
 
 # Key -> least, most, unit. Chain ids above this are refused by MetaMask.
 _INTEGERS = {
@@ -54,6 +56,14 @@ class GenesisContract:
         return CREATION_PREFIX + len(self.source).to_bytes(4, "big") + self.source + self.arguments
 
 
+@dataclass(frozen=True, slots=True)
+class Override:
+    """From `height` on these validators decide, whatever the chain says."""
+
+    height: Height
+    validators: tuple[Address, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Genesis:
     """Units stand in the names; `alloc` is wei. Raises GenesisError if it cannot be a network.
@@ -76,6 +86,7 @@ class Genesis:
     simulated: bool = False
     alloc: Mapping[Address, int] = field(default_factory=dict)
     contracts: tuple[GenesisContract, ...] = ()
+    overrides: tuple[Override, ...] = ()
 
     def __post_init__(self) -> None:
         for key, (least, most, unit) in _INTEGERS.items():
@@ -97,11 +108,18 @@ class Genesis:
         addresses = [contract.address for contract in self.contracts]
         if len(set(addresses)) != len(addresses):
             raise _expected("contracts", "each address once", len(addresses))
+        last = 0
+        for override in self.overrides:
+            if type(override.height) is not int or not last < override.height <= HEIGHT_MAX:
+                raise _expected("overrides", "heights from 1 on, each above the one before", last)
+            _check_validators("overrides", override.validators)
+            last = override.height
 
     def settings_hash(self) -> Hash32:
-        """keccak of the rules in canonical JSON: all but validators, balances and contracts."""
+        """keccak of the rules in canonical JSON: what else there is stands in the state, but for
+        overrides, which come later."""
         rules = self.to_json()
-        for key in ("validators", "alloc", "contracts"):
+        for key in ("validators", "alloc", "contracts", "overrides"):
             del rules[key]
         return keccak256(json.dumps(rules, sort_keys=True, separators=(",", ":")).encode())
 
@@ -117,6 +135,10 @@ class Genesis:
                 "arguments": encode_data(contract.arguments),
             }
             for contract in self.contracts
+        ]
+        values["overrides"] = [
+            {"height": one.height, "validators": [to_checksum(who) for who in one.validators]}
+            for one in self.overrides
         ]
         return values
 
@@ -136,8 +158,20 @@ class Genesis:
             "validators": _read_addresses,
             "alloc": _read_alloc,
             "contracts": _read_contracts,
+            "overrides": _read_overrides,
         }
         return cls(**{k: readers[k](k, v) if k in readers else v for k, v in read.items()})
+
+
+def _read_overrides(key: str, value: object) -> tuple[Override, ...]:
+    overrides: list[Override] = []
+    for index, item in enumerate(_read_list(key, value)):
+        where = f"{key}[{index}]"
+        keys = {"height", "validators"}
+        read = _read_object(where, item, keys, keys)
+        members = _read_addresses(f"{where}.validators", read["validators"])
+        overrides.append(Override(read["height"], tuple(sorted(members))))
+    return tuple(overrides)
 
 
 def _expected(key: str, what: str, got: object) -> GenesisError:

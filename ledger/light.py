@@ -1,7 +1,8 @@
 """What can be known of a chain without running it: headers by certificate, values by proof.
 
 Light rule: from a trusted header h a later k is accepted if extraData(k) = mixHash(h) and a quorum
-of that set signed k; where the two differ, the headers at which the set changed are walked. Nothing
+of that set signed k; where the two differ, the headers at which the set changed are walked. At the
+height of an override the network file's set decides, and that header is walked too. Nothing
 is fetched here and no node is believed: what is wrong raises ProofError, which says what.
 Source: DESIGN.md section 2 (certificate, light rule).
 """
@@ -19,6 +20,7 @@ from ledger.crypto.keccak import keccak256
 from ledger.crypto.secp256k1 import recover_address_compact
 from ledger.encoding import rlp
 from ledger.errors import EncodingError, InvalidSignature, ProofError
+from ledger.genesis import Override
 from ledger.state.account import Account, decode_account
 from ledger.trie.proof import verify_proof
 from ledger.types import Address, Hash32, Height, Slot, Word
@@ -86,10 +88,12 @@ class LightClient:
         *,
         trusted: Header | None = None,
         trusting_period_s: int | None = None,
+        overrides: Sequence[Override] = (),
     ) -> None:
         self.chain_id = chain_id
         self.genesis_hash = genesis_hash
         self.trusting_period_s = trusting_period_s
+        self.overrides = overrides
         self.header = trusted
         self.next_validators_hash = trusted.mix_hash if trusted else validators_hash(validators)
 
@@ -100,7 +104,14 @@ class LightClient:
 
     def needs_change(self, header: Header) -> bool:
         """Whether the set changed before this header: the changes must then be followed first."""
+        override = self._find_override(header.number)
+        if override is not None:
+            return header.number != override.height
         return header.extra_data != self.next_validators_hash
+
+    def _find_override(self, height: Height) -> Override | None:
+        """The first override that lies between what is trusted and this height, ends included."""
+        return next((one for one in self.overrides if self.height < one.height <= height), None)
 
     def follow(
         self,
@@ -122,6 +133,12 @@ class LightClient:
             raise ProofError(
                 f"the validators of block {header.number} are not those that block {self.height} "
                 "names for the next: follow the blocks at which they changed first"
+            )
+        override = self._find_override(header.number)
+        if override is not None and validators_hash(override.validators) != header.extra_data:
+            raise ProofError(
+                f"block {header.number} is not decided by the validators whom the override in the "
+                "network file names"
             )
         if self.trusting_period_s is not None and self.header is not None:
             if now_s is None:

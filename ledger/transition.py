@@ -30,7 +30,7 @@ from ledger.errors import (
     NotPermitted,
     WrongChainId,
 )
-from ledger.permissions import may_deploy
+from ledger.permissions import may_deploy, may_transact
 from ledger.receipt import EMPTY_BLOOM, Receipt, bloom_of
 from ledger.state.account import EMPTY_CODE_HASH
 from ledger.state.state import State, StateChanges
@@ -72,7 +72,7 @@ def check_transaction(state: State, block: BlockContext, transaction: Transactio
 
 
 def check_unordered(state: State, block: BlockContext, transaction: Transaction) -> None:
-    """The rules that hold whatever was sent before: fees, gas, funds, permission to deploy."""
+    """The rules that hold whatever was sent before: fees, gas, funds, permission to send."""
     sender = transaction.sender
     if transaction.max_fee < block.base_fee:
         raise FeeTooLow(transaction.max_fee, block.base_fee)
@@ -94,6 +94,8 @@ def check_unordered(state: State, block: BlockContext, transaction: Transaction)
             raise InsufficientFunds(to_checksum(sender), balance, cost)
     if state.get_code_hash(sender) != EMPTY_CODE_HASH:
         raise InvalidTransaction("sender not an eoa: the sending address holds a contract")
+    if not may_transact(state, sender):
+        raise NotPermitted(to_checksum(sender), "send transactions")
     if transaction.to is None and not may_deploy(state, sender):
         raise NotPermitted(to_checksum(sender), "deploy contracts")
 
@@ -169,11 +171,11 @@ def run_message(
         state.add_balance(message.to, message.value)
     if creation:
         state.set_nonce(message.to, 1)
-        outcome = execute_creation(state, block, message)
+        outcome = execute_creation(state, block, message, block.rules_version)
     elif state.get_code_hash(message.to) == EMPTY_CODE_HASH:
         outcome = Outcome("success", message.gas, b"", [])
     else:
-        outcome = execute_call(state, block, message)
+        outcome = execute_call(state, block, message, block.rules_version)
     if outcome.status != "success":
         state.revert(snapshot)
     return outcome

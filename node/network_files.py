@@ -41,6 +41,12 @@ NETWORK_FILE_BYTES_MAX = 8_000_000
 """A hundred validators and the sources of some contracts; far above it is another kind of file."""
 PEERS_MAX = 1_000
 KEY_BYTES = 32
+EXPIRY_S = 30 * 86_400
+"""How long a proposal waits for votes: operators may be on holiday."""
+
+
+CONSTRUCTOR = [*["address[]"] * 5, *["bool"] * 3, "uint16", "uint64"]
+"""The arguments of the network contract, in its order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +75,13 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class CreatedNetwork:
-    """What `create_network` made; `administrator_key_file` is None where an account was given."""
+    """What `create_network` made; `administrator` is None where validators vote and none was named,
+    `administrator_key_file` None where no key was made."""
 
     network_file: Path
     genesis: Genesis
     members: tuple[Member, ...]
-    administrator: Address
+    administrator: Address | None
     administrator_key_file: Path | None
 
 
@@ -108,8 +115,14 @@ def create_network(
     hosts: Sequence[str] = (),
     chain_id: int = 1947,
     administrator: Address | None = None,
+    administrators: Sequence[Address] = (),
     deployers: Sequence[Address] = (),
+    accounts: Sequence[Address] = (),
     anyone_deploys: bool = False,
+    accounts_only: bool = False,
+    validators_vote: bool = False,
+    votes_needed: int = 0,
+    expiry_s: int = EXPIRY_S,
     alloc: Mapping[Address, int] | None = None,
     block_period_ms: int = 1_000,
     empty_block_period_s: int = 0,
@@ -150,7 +163,9 @@ def create_network(
     if any(max(member.port, member.rpc_port) > PORT_MAX for member in members):
         raise NodeError(f"ports above {PORT_MAX}: start lower or take fewer nodes")
     key_file = None
-    if administrator is None:
+    if administrator is None and administrators:
+        administrator = administrators[0]
+    elif administrator is None and not validators_vote:
         administrator_key = secrets.token_bytes(KEY_BYTES)
         administrator = address_of(administrator_key)
         key_file = out / "administrator.key"
@@ -167,7 +182,23 @@ def create_network(
             round_timeout_ms=round_timeout_ms,
             simulated=simulated,
             alloc=dict(alloc or {}),
-            contracts=(make_network_contract(addresses, deployers, administrator, anyone_deploys),),
+            contracts=(
+                make_network_contract(
+                    addresses,
+                    deployers,
+                    tuple(
+                        dict.fromkeys(
+                            [*([administrator] if administrator else []), *administrators]
+                        )
+                    ),
+                    anyone_deploys,
+                    accounts=accounts,
+                    accounts_only=accounts_only,
+                    validators_vote=validators_vote,
+                    votes_needed=votes_needed,
+                    expiry_s=expiry_s,
+                ),
+            ),
         )
     except LedgerError as error:
         raise NodeError(str(error)) from error
@@ -180,14 +211,34 @@ def create_network(
 def make_network_contract(
     members: Sequence[Address],
     deployers: Sequence[Address],
-    administrator: Address,
+    administrators: Sequence[Address],
     anyone_deploys: bool,
+    *,
+    accounts: Sequence[Address] = (),
+    accounts_only: bool = False,
+    validators_vote: bool = False,
+    votes_needed: int = 0,
+    expiry_s: int = EXPIRY_S,
 ) -> GenesisContract:
-    """The contract that says who validates, connects and deploys, as genesis holds it."""
+    """The contract that says who is a member and who votes on that, as genesis holds it.
+
+    `members` validate and connect; `votes_needed` 0 is more than half of those who vote.
+    """
     source = files("contracts_py").joinpath("network.py").read_bytes()
     arguments = abi.encode(
-        ["address[]", "address[]", "address[]", "address", "bool"],
-        [list(members), list(members), list(deployers), administrator, anyone_deploys],
+        CONSTRUCTOR,
+        [
+            list(members),
+            list(members),
+            list(deployers),
+            list(accounts),
+            list(administrators),
+            anyone_deploys,
+            accounts_only,
+            validators_vote,
+            votes_needed,
+            expiry_s,
+        ],
     )
     return GenesisContract(NETWORK_CONTRACT, source, arguments)
 

@@ -71,6 +71,7 @@ class BlockContext:
     gas_limit: int
     base_fee: int
     chain_id: int
+    rules_version: int = 1
 
     @property
     def number(self) -> int:

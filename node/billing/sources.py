@@ -118,6 +118,7 @@ class FollowedChain:
     validators: tuple[Address, ...]
     genesis_hash: bytes
     changes: tuple[int, ...]
+    overrides: tuple[int, ...] = ()
 
     @property
     def age_s(self) -> int:
@@ -137,18 +138,24 @@ def follow_chain(client: Client, genesis: Genesis) -> FollowedChain:
             f"{client.url} is a node of another network: the genesis block made from the network "
             f"file is 0x{chain.genesis_hash.hex()}"
         )
-    light = LightClient(genesis.chain_id, chain.genesis_hash, chain.validators)
+    light = LightClient(
+        genesis.chain_id, chain.genesis_hash, chain.validators, overrides=genesis.overrides
+    )
     head = client.height()
     if head == 0:
         raise NodeError(f"{client.url} has no block after genesis yet")
     changes = [decode_quantity(one) for one in client.call("wattledger_getValidatorChanges")]
-    walked = [one for one in changes if 0 < one < head]
+    overrides = {one.height for one in genesis.overrides}
+    walked = [one for one in sorted({*changes, *overrides}) if 0 < one < head]
     certificate, validators = Certificate(0, 0, chain.genesis_hash, ()), chain.validators
     for height in [*walked, head]:
         header, certificate, validators = _get_header_proof(client, height)
         light.follow(header, certificate, validators)
     assert light.header is not None
-    return FollowedChain(light.header, certificate, validators, chain.genesis_hash, tuple(walked))
+    overridden = tuple(one for one in sorted(overrides) if one <= head)
+    return FollowedChain(
+        light.header, certificate, validators, chain.genesis_hash, tuple(walked), overridden
+    )
 
 
 def _get_header_proof(

@@ -160,6 +160,10 @@ def explain_proof(
         f"{format_time(header.timestamp)} UTC, {followed.age_s} s ago;",
         f"  they follow from the network file over "
         f"{len(followed.changes)} {plural('change', followed.changes)} of validators;",
+        *(
+            f"  from block {height} on they are those of the override in the network file;"
+            for height in followed.overrides
+        ),
         f"  in that block {to_checksum(contract)} holds "
         + ("the metering contract of this version;" if standard else "the contract you accepted;"),
         f"  {words.proofs_checked:,} storage proofs give the readings, corrections and tariffs, "

@@ -20,10 +20,9 @@ def network_contract() -> Callable[..., GenesisContract]:
         deployers: Sequence[bytes] = (),
         anyone: bool = True,
     ) -> GenesisContract:
-        arguments = abi.encode(
-            ["address[]", "address[]", "address[]", "address", "bool"],
-            [list(validators), list(nodes), list(deployers), ACCOUNTS[0], anyone],
-        )
+        types = ["address[]"] * 5 + ["bool"] * 3 + ["uint16", "uint64"]
+        lists = [list(validators), list(nodes), list(deployers), [], [ACCOUNTS[0]]]
+        arguments = abi.encode(types, [*lists, anyone, False, False, 0, 86_400])
         return GenesisContract(NETWORK_CONTRACT, source, arguments)
 
     return make

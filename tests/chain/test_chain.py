@@ -132,7 +132,11 @@ def test_validators_change_by_transaction_and_the_header_says_so(network_contrac
     chain = make_chain(contracts=(network_contract(),))
     assert chain.validators == (ACCOUNTS[0],)
     members = sorted([ACCOUNTS[0], ACCOUNTS[1]])
-    done = add_block(chain, [call(0, 0, NETWORK_CONTRACT, "addValidator(address)", ACCOUNTS[1])])
+    voted = add_block(chain, [call(0, 0, NETWORK_CONTRACT, "addValidator(address)", ACCOUNTS[1])])
+    assert voted.receipts[0].status == 1
+    assert voted.validators == (ACCOUNTS[0],)  # an empty disk never stops a quorum
+    seen = voted.block.hash
+    done = add_block(chain, [call(1, 0, NETWORK_CONTRACT, "ready(uint64,bytes32)", 1, seen)])
     assert done.receipts[0].status == 1
     header = done.block.header
     assert header.extra_data == validators_hash([ACCOUNTS[0]])
@@ -140,7 +144,7 @@ def test_validators_change_by_transaction_and_the_header_says_so(network_contrac
     assert done.validators == tuple(members)
     assert chain.validators_of(header.mix_hash) == tuple(members)
     assert chain.validators_of(header.extra_data) == (ACCOUNTS[0],)
-    assert chain.validator_changes() == (1,)
+    assert chain.validator_changes() == (2,)
     state = chain.state_at()
     assert read_validators(state) == tuple(members)
     assert may_connect(state, ACCOUNTS[1])

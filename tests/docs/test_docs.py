@@ -31,7 +31,7 @@ def test_every_key_of_the_network_file_is_documented_with_its_default() -> None:
     expected = {"`peers`": "`[]`"}
     for item in fields(Genesis):
         default = item.default
-        if item.name in ("alloc", "contracts"):
+        if item.name in ("alloc", "contracts", "overrides"):
             shown = "`{}`" if item.name == "alloc" else "`[]`"
         elif default is MISSING:
             shown = "required"
