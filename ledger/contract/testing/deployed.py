@@ -20,6 +20,7 @@ from ledger.contract.testing.failures import (
     ContractPanic,
     Unauthorized,
     cut_traceback,
+    explain_cause,
 )
 from ledger.contract.testing.gas_report import DEPLOYMENT
 from ledger.contract.testing.storage_view import StorageView
@@ -68,7 +69,7 @@ class Deployed:
         """Of the deployment."""
         self._names = names
         self.path = path
-        self._program = program
+        self.program = program
         self._entries = {entry.method.name: entry for entry in program.entries.values()}
         self._events = {codec.topic: codec for codec in program.events.values()}
 
@@ -76,9 +77,14 @@ class Deployed:
         return f"<{self.name} at 0x{self.address.hex()}>"
 
     @property
+    def methods(self) -> list[str]:
+        """The names of the methods that are called from outside."""
+        return list(self._entries)
+
+    @property
     def storage(self) -> StorageView:
         """The fields as they are now, by name, private ones too; structs as named tuples."""
-        return StorageView(self._chain.state, self.address, self._program)
+        return StorageView(self._chain.state, self.address, self.program)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         entry = self.__dict__.get("_entries", {}).get(name)
@@ -125,7 +131,8 @@ class Deployed:
         outcome = chain.execute(execute, message)
         if outcome.status != "success":
             files = {str(one.path) for one in chain.contracts.values()}
-            raise self._explain(outcome).with_traceback(cut_traceback(outcome.cause, files))
+            error = self._explain(outcome).with_traceback(cut_traceback(outcome.cause, files))
+            raise error from explain_cause(outcome.cause)
         gas_used = gas - outcome.gas_left
         called = DEPLOYMENT if execute is not execute_call else "receive"
         chain.gas.note(self.name, called if entry is None else entry.method.name, gas_used)
@@ -157,7 +164,7 @@ class Deployed:
 
     def read_error(self, data: bytes) -> Exception | None:
         """Revert data as the author's error; None where this contract has no such error."""
-        for name, codec in self._program.errors.items():
+        for name, codec in self.program.errors.items():
             if data[:4] == codec.selector:
                 values = codec.fields.decode(data[4:])
                 objects = to_objects(codec.fields.types, values, self._names)

@@ -46,6 +46,11 @@ class CallRefused(Exception):
     """Nothing takes this call: its data, or the coin it carries."""
 
 
+def explain_cause(cause: BaseException | None) -> BaseException | None:
+    """What Python itself said of an operation, if it was that; its traceback is told already."""
+    return cause.with_traceback(None) if isinstance(cause, Exception) else None
+
+
 def cut_traceback(cause: BaseException | None, files: Collection[str]) -> TracebackType | None:
     """The traceback of `cause` and of what caused it, with the frames of these files alone."""
     frames: list[TracebackType] = []
