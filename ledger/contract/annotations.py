@@ -13,11 +13,14 @@ from ledger.contract.types import (
     ADDRESS,
     BOOL,
     BYTES,
+    SEQUENCES,
     STRING,
     AddressType,
     ArrayType,
     BoolType,
+    EnumType,
     FixedBytesType,
+    FixedListType,
     IntType,
     ListType,
     MapType,
@@ -26,10 +29,18 @@ from ledger.contract.types import (
     StructType,
     TupleType,
     ValueType,
+    count_levels,
+    count_parts,
 )
 
-MAP_DEPTH_MAX = 4
-"""Containers nested in one storage field."""
+STORAGE_DEPTH_MAX = 16
+"""Containers nested in one storage field: more than anybody reads."""
+LIST_DEPTH_MAX = 4
+"""Lists within lists, in memory or as one value of storage."""
+PARTS_MAX = 4_096
+"""Values in one struct or fixed list: what is read, written and compared as a whole."""
+FIXED_ITEMS_MAX = 1 << 16
+"""Of a fixed array that is a storage field, whose elements are used one by one."""
 
 VALUE_NAMES: dict[str, ValueType] = {
     **{f"uint{bits}": IntType(bits, False) for bits in range(8, 257, 8)},
@@ -38,7 +49,8 @@ VALUE_NAMES: dict[str, ValueType] = {
     **{"address": ADDRESS, "string": STRING},
 }
 _API_NAMES = """
-Contract Event Revert Struct Map Array Role Optional indexed view write payable ZERO_ADDRESS
+Contract Enum Event Revert Struct Map Array Fixed Role Optional indexed view write payable
+ZERO_ADDRESS
 """
 _BUILTIN_NAMES = """
 abs aiter all anext any ascii bin bool breakpoint bytearray bytes callable chr classmethod compile
@@ -53,7 +65,7 @@ BUILTINS = frozenset(_BUILTIN_NAMES.split())
 """Frozen: a list read from the running Python would differ by version."""
 SELF_NAMES = frozenset(("msg", "block", "address", "balance", "emit", "allocate"))
 """What `self` has besides the contract's own fields and methods; the last is the host's alone."""
-SCALARS = (IntType, BoolType, AddressType, FixedBytesType)
+SCALARS = (IntType, BoolType, AddressType, FixedBytesType, EnumType)
 
 
 def check_name(name: str, at: ast.AST) -> None:
@@ -89,6 +101,7 @@ class Declarations:
 
     imported: set[str] = field(default_factory=set)
     structs: dict[str, StructType] = field(default_factory=dict)
+    enums: dict[str, EnumType] = field(default_factory=dict)
     events: dict[str, RecordModel] = field(default_factory=dict)
     errors: dict[str, RecordModel] = field(default_factory=dict)
     constants: dict[str, int | bool | str | bytes] = field(default_factory=dict)
@@ -106,36 +119,66 @@ class Declarations:
         """Whether `node` is the imported export `name`."""
         return isinstance(node, ast.Name) and node.id == name and name in self.imported
 
+    def find_value(self, name: str) -> ValueType | None:
+        """The imported type `name`, as it is called to convert."""
+        return VALUE_NAMES.get(name) if name in self.imported else None
+
     def read_value(self, node: ast.expr | ast.arg) -> ValueType:
         """The type an annotation names, of a value inside a method or at a door."""
         if isinstance(node, ast.Name):
             if node.id == "bool" or node.id == "bytes":
                 return BOOL if node.id == "bool" else BYTES
-            if node.id in self.structs:
-                return self.structs[node.id]
+            declared = self.structs.get(node.id) or self.enums.get(node.id)
+            if declared is not None:
+                return declared
             if node.id in VALUE_NAMES:
                 if node.id not in self.imported:
                     raise breach("name", node, f"import {node.id} from ledger.contract")
                 return VALUE_NAMES[node.id]
         elif isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
             if node.value.id == "list":
-                return ListType(self.read_plain(node.slice, "an element of a list"))
+                return self.bounded(ListType(self.read_item(node.slice)), node)
+            if self.has(node.value, "Fixed"):
+                held, size = self.read_fixed(node)
+                if isinstance(held, ast.Subscript) and self.is_list(held):
+                    return self.bounded(FixedListType(self.read_item(held.slice), size), node)
             if node.value.id == "tuple" and isinstance(node.slice, ast.Tuple):
                 return TupleType(tuple(self.read_value(item) for item in node.slice.elts))
         hint = {"int": "say how wide: uint256, int64, ...", "str": "text is `string` here"}
         raise breach("annotation", node, hint.get(getattr(node, "id", "")))
 
-    def read_plain(self, node: ast.expr, what: str) -> ValueType:
-        """A scalar or a struct."""
+    def read_item(self, node: ast.expr) -> ValueType:
+        """The element of a list."""
         value = self.read_value(node)
-        if not isinstance(value, (*SCALARS, StructType)):
-            raise breach("type", node, f"{what} is a scalar or a Struct")
+        if isinstance(value, TupleType):
+            raise breach("type", node, "a list holds values or Structs, not tuples")
         return value
 
+    @staticmethod
+    def is_list(node: ast.expr) -> bool:
+        return isinstance(node, ast.Subscript) and getattr(node.value, "id", "") == "list"
+
+    def read_fixed(self, node: ast.Subscript) -> tuple[ast.expr, int]:
+        """`Fixed[list[T], N]`: the list and N, a literal or a constant of the module."""
+        if isinstance(node.slice, ast.Tuple) and len(node.slice.elts) == 2:
+            held, count = node.slice.elts
+            size = self.constants.get(getattr(count, "id", ""), getattr(count, "value", None))
+            if type(size) is int and 1 <= size <= FIXED_ITEMS_MAX:
+                return held, size
+        raise breach("annotation", node, f"Fixed[list[T], N], N from 1 to {FIXED_ITEMS_MAX}")
+
+    def bounded(self, kind: ValueType, at: ast.AST, parts_max: int = PARTS_MAX) -> ValueType:
+        """R7: what is handled as a whole has a bounded size."""
+        if count_levels(kind) > LIST_DEPTH_MAX:
+            raise breach("type", at, f"lists nest at most {LIST_DEPTH_MAX} deep")
+        if count_parts(kind) > parts_max:
+            raise breach("type", at, f"one value has at most {parts_max} parts")
+        return kind
+
     def read_storage(self, node: ast.expr, depth: int = 1) -> StorageType:
-        """The type of a storage field, or of a map's value when `depth` is above 1."""
-        if depth > MAP_DEPTH_MAX:
-            raise breach("type", node, f"containers nest at most {MAP_DEPTH_MAX} deep")
+        """The type of a storage field, or of what a container holds when `depth` is above 1."""
+        if depth > STORAGE_DEPTH_MAX:
+            raise breach("type", node, f"containers nest at most {STORAGE_DEPTH_MAX} deep")
         if isinstance(node, ast.Subscript):
             if self.has(node.value, "Map"):
                 if not isinstance(node.slice, ast.Tuple) or len(node.slice.elts) != 2:
@@ -143,9 +186,17 @@ class Declarations:
                 key, value = node.slice.elts
                 return MapType(self.read_keys(key), self.read_storage(value, depth + 1))
             if self.has(node.value, "Array"):
-                return ArrayType(self.read_plain(node.slice, "an element of an Array"))
+                return ArrayType(self.read_storage(node.slice, depth + 1))
             if self.has(node.value, "Optional") and depth > 1:
-                return OptionalType(self.read_plain(node.slice, "what is Optional"))
+                held = self.read_value(node.slice)
+                if isinstance(held, (*SCALARS, StructType)):
+                    return OptionalType(held)
+                raise breach("type", node, "what is Optional is a scalar or a Struct")
+            if self.has(node.value, "Fixed"):
+                held_node, size = self.read_fixed(node)
+                if isinstance(held_node, ast.Subscript) and self.is_list(held_node):
+                    element = self.read_item(held_node.slice)
+                    return self.bounded(FixedListType(element, size), node, FIXED_ITEMS_MAX)
         stored = self.read_value(node)
         if isinstance(stored, ListType | TupleType):
             raise breach("type", node, "storage holds an Array, not a list or tuple")
@@ -154,6 +205,6 @@ class Declarations:
     def read_keys(self, node: ast.expr) -> tuple[ValueType, ...]:
         read = self.read_value(node)
         keys = read.elements if isinstance(read, TupleType) else (read,)
-        if any(isinstance(key, StructType | ListType | TupleType) for key in keys):
+        if any(isinstance(key, (StructType, TupleType, *SEQUENCES)) for key in keys):
             raise breach("type", node, "a key is a scalar, string or bytes; or a tuple of these")
         return keys

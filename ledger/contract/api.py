@@ -8,6 +8,7 @@ signatures that `storage` serves. Nothing here computes anything.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import (
     Annotated,
     Any,
@@ -15,6 +16,9 @@ from typing import (
     TypeVar,
     dataclass_transform,
     overload,
+)
+from typing import (
+    Annotated as Fixed,
 )
 
 # Inside a method all of these are plain int and bytes; the compiler holds them to their sizes.
@@ -44,7 +48,8 @@ from builtins import (
 )
 
 __all__ = [  # noqa: RUF022 - by kind
-    "ZERO_ADDRESS", "Array", "Contract", "Event", "Map", "Optional", "Revert", "Role", "Struct",
+    "ZERO_ADDRESS", "Array", "Contract", "Enum", "Event", "Fixed", "Map", "Optional", "Revert",
+    "Role", "Struct",
     "address", "indexed", "payable", "string", "view", "write",
     "uint8", "uint16", "uint24", "uint32", "uint40", "uint48", "uint56", "uint64", "uint72",
     "uint80", "uint88", "uint96", "uint104", "uint112", "uint120", "uint128", "uint136",
@@ -66,6 +71,8 @@ T = TypeVar("T")
 K = TypeVar("K", contravariant=True)
 V = TypeVar("V")
 F = TypeVar("F", bound=Callable[..., Any])
+
+# `Fixed[list[T], N]`: a list of exactly N items, T[N] outside; N is a literal or a constant.
 
 Optional = Annotated[T, "Optional"]
 """Only as the value of a Map: the struct {bool present; T value}, and `in` asks for presence."""
@@ -95,6 +102,10 @@ class Struct(_Record):
 
 class Revert(_Record, Exception):
     """A declared reason to refuse a call; becomes a custom error."""
+
+
+class Enum(IntEnum):
+    """Names for 0, 1, 2, ...: `class State(Enum): OPEN = 0`; a uint8 outside and in storage."""
 
 
 class Map(Protocol[K, V]):

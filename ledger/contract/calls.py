@@ -9,23 +9,28 @@ from collections.abc import Sequence
 from typing import cast
 
 from ledger.contract import ranges
-from ledger.contract.expressions import (
+from ledger.contract.expressions import Expressions
+from ledger.contract.model import Kind, Parameter
+from ledger.contract.places import (
     ARRAY_ITEMS_MAX,
     LIST_ITEMS_MAX,
     TEXT_SIZE_MAX,
-    Expressions,
     Type,
     describe,
     inside,
     is_self,
 )
-from ledger.contract.model import Kind, Parameter
-from ledger.contract.ranges import Range
+from ledger.contract.ranges import Range, range_of
 from ledger.contract.rules import breach
 from ledger.contract.types import (
     ADDRESS,
     BYTES,
+    HANDLES,
+    SEQUENCES,
     ArrayType,
+    EnumType,
+    FixedListType,
+    IntType,
     ListType,
     MapType,
     RoleType,
@@ -53,6 +58,10 @@ class Calls(Expressions):
                 fields = tuple(Parameter(*field) for field in struct.fields)
                 self.record(node, fields, door=False)
                 return struct
+            if len(node.args) == 1 and not node.keywords:
+                converted = self.conversion(node, function.id, node.args[0])
+                if converted is not None:
+                    return converted
             return self.builtin(node, function.id)
         if not isinstance(function, ast.Attribute):
             raise breach("form", node, "call a name or a method")
@@ -64,6 +73,31 @@ class Calls(Expressions):
         if is_self(function.value):
             return self.internal(node, function.attr)
         return self.on_container(node, function)
+
+    def conversion(self, node: ast.Call, name: str, item: ast.expr) -> Type | None:
+        """`uint64(x)` of an integer or enum, `State(x)` of an integer, `list(...)` of a list."""
+        declared = self.parsed.declarations
+        if name in declared.enums:
+            self.integer(item)
+            self.helpers[node] = "member"
+            return declared.enums[name]
+        kind = declared.find_value(name)
+        if isinstance(kind, IntType):
+            wanted = range_of(kind)
+            found = self.value(item)
+            if isinstance(found, EnumType):
+                self.types[item] = Range(0, len(found.members) - 1)
+            return self.integer(item, wanted)
+        if name == "list":
+            held = self.place(item)
+            if isinstance(held, ArrayType) and not isinstance(held.element, HANDLES):
+                return ListType(held.element)
+            if isinstance(held, SEQUENCES):
+                if item not in self.stored:
+                    self.helpers[node] = "copy"
+                return held
+            raise breach("type", item, "list(...) copies a list, or an Array of values")
+        return None
 
     def record(self, node: ast.Call, fields: Sequence[Parameter], door: bool) -> None:
         """The arguments of a struct, event or revert: by place, then by name, each once."""
@@ -101,23 +135,27 @@ class Calls(Expressions):
         """append, pop; remove; grant, revoke."""
         owner, name, arguments = self.place(function.value), function.attr, node.args
         result: Type | None = None
-        if isinstance(owner, ArrayType | ListType) and name in ("append", "pop"):
+        stored = not isinstance(owner, ListType) or function.value in self.stored
+        if isinstance(owner, ArrayType) and isinstance(owner.element, HANDLES):
+            if name != "append" or arguments:
+                raise breach("attribute", node, "append() makes room for one more, [i] is used on")
+        elif isinstance(owner, ArrayType | ListType) and name in ("append", "pop"):
             wanted = [owner.element] if name == "append" else []
-            self.expect_all(arguments, wanted, node, door=isinstance(owner, ArrayType))
+            self.expect_all(arguments, wanted, node, door=stored)
             result = None if wanted else inside(owner.element)
         elif isinstance(owner, RoleType) and name in ("grant", "revoke"):
             self.expect_all(arguments, [ADDRESS], node, door=True)
         elif isinstance(owner, MapType) and name == "remove" and len(arguments) == 1:
-            if isinstance(owner.value, MapType | ArrayType):
+            if isinstance(owner.value, MapType | ArrayType | RoleType):
                 raise breach("type", node, "only a single value is removed")
             self.keys(arguments[0], owner)
         else:
             raise breach("attribute", node, f"{describe(owner)} has no such method")
-        if isinstance(owner, ListType):
+        if stored:
+            self.writes = self.writes or node
+        else:
             self.check_not_iterated(function.value)
             self.helpers[node] = name
-        else:
-            self.writes = self.writes or node
         return result
 
     def check_not_iterated(self, node: ast.expr) -> None:
@@ -130,8 +168,11 @@ class Calls(Expressions):
             raise breach("form", node, "names of arguments are for records only")
         if name == "len" and len(arguments) == 1:
             kind = self.place(arguments[0])
+            if isinstance(kind, FixedListType):
+                return Range(kind.size, kind.size)
             if kind == BYTES or isinstance(kind, ListType | ArrayType):
-                return Range(0, ARRAY_ITEMS_MAX if isinstance(kind, ArrayType) else TEXT_SIZE_MAX)
+                stored = isinstance(kind, ArrayType) or arguments[0] in self.stored
+                return Range(0, ARRAY_ITEMS_MAX if stored else TEXT_SIZE_MAX)
             raise breach("type", node, f"{describe(kind)} has no length")
         if name == "abs" and len(arguments) == 1:
             return ranges.compute_abs(self.integer(arguments[0]))
@@ -155,7 +196,7 @@ class Calls(Expressions):
 
     def over_list(self, node: ast.Call, name: str) -> Type:
         kind = self.value(node.args[0])
-        item = inside(kind.element) if isinstance(kind, ListType) else None
+        item = inside(kind.element) if isinstance(kind, SEQUENCES) else None
         if not isinstance(item, Range):
             raise breach("type", node, f"{name} takes a list of integers")
         self.helpers[node] = {"min": "least", "max": "greatest", "sum": "total"}[name]

@@ -1,34 +1,20 @@
-"""Statements, control flow and the call graph of a contract (rules R4, R7, R8, R10, R11).
+"""A whole contract held to its rules: each method by `statements`, then who calls whom (R8).
 
-What belongs here: where each local is assigned, on every path; that what is declared is returned;
-that calls end; that a view reaches no write. The ranges of integer locals that nobody declared are
-the least fixed point of the method, widened to 513 bits where they would not settle.
+What belongs here: that calls end, that a view reaches no write, and what the instrument is told.
 """
 
 import ast
 from dataclasses import dataclass
 
-from ledger.contract.annotations import check_name
-from ledger.contract.calls import Calls
-from ledger.contract.expressions import LIST_ITEMS_MAX, Type, inside, is_self
-from ledger.contract.model import Kind, MethodModel
-from ledger.contract.parse import Parsed, plain_body
-from ledger.contract.ranges import INT, TURNS_MAX, Range
+from ledger.contract.model import Kind
+from ledger.contract.parse import Parsed
+from ledger.contract.places import Type
+from ledger.contract.ranges import Range
 from ledger.contract.rules import breach
-from ledger.contract.types import (
-    BOOL,
-    ArrayType,
-    ListType,
-    MapType,
-    RoleType,
-    StorageType,
-    TupleType,
-)
+from ledger.contract.statements import Statements
 
 CALL_DEPTH_MAX = 32
 """Methods on the stack at once: far from where any CPython ends, and nobody nests deeper."""
-ROUNDS_NARROW, ROUNDS_WIDE = 3, 4
-"""Passes over a method before the locals that still grow, then all, become 513 bits wide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +25,8 @@ class Checked:
     types: dict[ast.expr, Type]
     tested: dict[ast.expr, Range]
     helpers: dict[ast.expr, str]
+    stored: set[ast.expr]
+    heads: dict[ast.AST, str]
     expanded: dict[ast.AugAssign, ast.BinOp]
     calls: dict[str, dict[str, ast.expr]]  # by method: the methods it calls, and where
     order: list[str]  # the methods, each after those it calls
@@ -54,7 +42,7 @@ class Checked:
 
 def check_contract(parsed: Parsed) -> Checked:
     """Type every expression of every method; a Breach names the rule that is broken."""
-    checked = Checked(parsed, {}, {}, {}, {}, {}, [])
+    checked = Checked(parsed, {}, {}, {}, set(), {}, {}, {}, [])
     writes: dict[str, ast.AST | None] = {}
     for method in parsed.model.methods:
         checker = Statements(parsed, method)
@@ -62,6 +50,8 @@ def check_contract(parsed: Parsed) -> Checked:
         checked.types.update(checker.types)
         checked.tested.update(checker.tested)
         checked.helpers.update(checker.helpers)
+        checked.stored.update(checker.stored)
+        checked.heads.update(checker.heads)
         checked.expanded.update(checker.expanded)
         checked.calls[method.name], writes[method.name] = checker.calls, checker.writes
     check_calls(checked, writes)
@@ -90,303 +80,3 @@ def check_calls(checked: Checked, writes: dict[str, ast.AST | None]) -> None:
         at_write = writes[method.name]
         if method.kind is Kind.VIEW and at_write is not None:
             raise breach("view-writes", at_write)
-
-
-class Statements(Calls):
-    """Checks one method."""
-
-    def __init__(self, parsed: Parsed, method: MethodModel) -> None:
-        super().__init__(parsed)
-        self.method = method
-        self.function = parsed.functions[method.name]
-        self.body = plain_body(self.function)
-        self.turns = False
-        self.find_stored(self.body)
-        self.expanded: dict[ast.AugAssign, ast.BinOp] = {}
-        self.declared: dict[str, StorageType] = {}
-        self.settled: dict[str, Range] = {}  # of integer locals: what the last round found
-        self.found: dict[str, Range] = {}  # in this round: what is stored,
-        self.growth: dict[str, Range] = {}  # and what one `+=` or `-=` adds
-        self.loops = 0
-
-    def find_stored(self, statements: list[ast.stmt]) -> None:
-        """The names that are local, and whether there are loops; only statements store."""
-        for node in statements:
-            if isinstance(node, ast.If):
-                self.find_stored(node.body + node.orelse)
-            elif isinstance(node, ast.For | ast.While):
-                self.turns = True
-                self.find_stored(node.body)
-            for target in getattr(node, "targets", None) or [getattr(node, "target", None)]:
-                parts = target.elts if isinstance(target, ast.Tuple) else [target]
-                self.stored.update(part.id for part in parts if isinstance(part, ast.Name))
-
-    def settle(self) -> None:
-        """Check the method until the ranges of its integer locals hold for every turn."""
-        for turn in range(ROUNDS_WIDE + 2):
-            self.check_once()
-            found = {name: self.local_range(name) for name in self.found}
-            grown = [
-                name
-                for name, now in found.items()
-                if name not in self.settled or not now.within(self.settled[name])
-            ]
-            if not grown or not self.turns:
-                return
-            for name in found if turn >= ROUNDS_WIDE else grown:
-                known = self.settled.get(name, found[name])
-                self.settled[name] = found[name].join(known) if turn < ROUNDS_NARROW else INT
-
-    def check_once(self) -> None:
-        self.types, self.tested, self.helpers, self.calls = {}, {}, {}, {}
-        self.locals, self.declared, self.assigned = {}, {}, set()
-        self.found, self.growth = {}, {}
-        self.writes = None
-        arguments = self.function.args.args[1:]
-        for node, parameter in zip(arguments, self.method.parameters, strict=True):
-            self.declare(parameter.name, parameter.type, node)
-        if self.block(self.body) and self.method.returns is not None:
-            raise breach("missing-return", self.function)
-
-    # -- locals ------------------------------------------------------------------------------
-
-    def bind(self, name: str, at: ast.AST) -> None:
-        """R4: what a local may not be called."""
-        check_name(name, at)
-        if name in self.parsed.declarations.names or name in self.fields:
-            hint = f"{name} is declared in the contract; {name}_ would be free"
-            raise breach("binding", at, hint)
-        self.assigned.add(name)
-
-    def declare(self, name: str, kind: StorageType, at: ast.AST) -> None:
-        if name in self.locals and self.declared.get(name) != kind:
-            raise breach("type", at, f"{name} has another type already")
-        self.declared[name], self.locals[name] = kind, inside(kind)
-        self.bind(name, at)
-
-    def local_range(self, name: str) -> Range:
-        """What is stored, and as many increments as can be paid for."""
-        stored, step = self.found[name], self.growth.get(name, Range(0, 0))
-        result = Range(stored.low + step.low * TURNS_MAX, stored.high + step.high * TURNS_MAX)
-        return result if result.within(INT) else INT
-
-    def store(self, target: ast.expr, kind: Type) -> None:
-        """A value of type `kind` into a local."""
-        if not isinstance(target, ast.Name):
-            raise breach("form", target, "only names are unpacked into")
-        name, known = target.id, self.locals.get(target.id)
-        if isinstance(kind, TupleType):
-            raise breach("type", target, "unpack it: a, b = ...")
-        if isinstance(kind, Range) and name not in self.declared:
-            self.found[name] = self.found.get(name, kind).join(kind)
-            kind = self.settled.get(name) or self.local_range(name)
-            fits = known is None or isinstance(known, Range)
-        elif isinstance(kind, Range) and isinstance(known, Range):
-            fits, kind = kind.within(known), known
-        else:
-            fits = known is None or known == kind
-        if not fits:
-            raise breach("type", target, f"{name} has another type already")
-        self.locals[name] = kind
-        self.bind(name, target)
-
-    def assign(self, target: ast.expr, value: ast.expr) -> None:
-        """One target, one value."""
-        if isinstance(target, ast.Name) and target.id in self.declared:
-            self.expect(value, self.declared[target.id])
-            self.assigned.add(target.id)
-        elif isinstance(target, ast.Name):
-            if isinstance(value, ast.List):
-                raise breach("type", value, "say of what: items: list[uint256] = []")
-            self.store(target, self.value(value))
-        else:
-            self.store_place(target, value)
-
-    def store_place(self, target: ast.expr, value: ast.expr) -> None:
-        """Into storage, or into an element of a list in memory (R5, R10)."""
-        wanted: StorageType | None = None
-        memory = False
-        if isinstance(target, ast.Attribute) and is_self(target.value):
-            wanted = self.fields.get(target.attr)
-        elif isinstance(target, ast.Subscript) and not isinstance(target.slice, ast.Slice):
-            owner = self.place(target.value)
-            if isinstance(owner, MapType):
-                self.keys(target.slice, owner)
-                wanted = owner.plain_value
-            elif isinstance(owner, ArrayType | ListType):
-                self.integer(target.slice)
-                wanted, memory = owner.element, isinstance(owner, ListType)
-                self.check_not_iterated(target.value)
-        if wanted is None or isinstance(wanted, MapType | ArrayType | RoleType):
-            raise breach("attribute", target, "stores go to locals, self.field, map[key], list[i]")
-        if memory and not isinstance(target.value, ast.Name):  # type: ignore[attr-defined]
-            raise breach("type", target, "name the list first")
-        self.expect(value, wanted, door=not memory)
-        if not memory:
-            self.writes = self.writes or target
-
-    # -- statements: each says whether the next one is reached -------------------------------
-
-    def block(self, statements: list[ast.stmt]) -> bool:
-        reached = True
-        for statement in statements:
-            if not reached:
-                raise breach("unreachable", statement)
-            check = getattr(self, "on_" + type(statement).__name__, None)
-            if check is None:
-                raise breach("form", statement, "this does not stand in a method")
-            reached = check(statement)
-        return reached
-
-    def on_Pass(self, node: ast.Pass) -> bool:
-        return True
-
-    def on_Expr(self, node: ast.Expr) -> bool:
-        if not isinstance(node.value, ast.Call):
-            raise breach("form", node, "a statement is a call or does something")
-        kind = self.call(node.value)
-        if kind is not None:
-            self.types[node.value] = kind
-        return True
-
-    def on_Assign(self, node: ast.Assign) -> bool:
-        target, value = node.targets[0], node.value
-        if len(node.targets) > 1:
-            raise breach("form", node, "one target, or a tuple of names")
-        if not isinstance(target, ast.Tuple):
-            self.assign(target, value)
-            return True
-        if isinstance(value, ast.Tuple):
-            kinds = tuple(self.value(item) for item in value.elts)
-        else:
-            kind = self.value(value)
-            kinds = tuple(map(inside, kind.elements)) if isinstance(kind, TupleType) else ()
-        if len(kinds) != len(target.elts):
-            raise breach("type", node, f"{len(kinds)} values for {len(target.elts)} names")
-        for item, kind in zip(target.elts, kinds, strict=True):
-            self.store(item, kind)
-        return True
-
-    def on_AnnAssign(self, node: ast.AnnAssign) -> bool:
-        if not isinstance(node.target, ast.Name) or not node.simple or node.value is None:
-            raise breach("form", node, "name: type = value")
-        kind = self.parsed.declarations.read_value(node.annotation)
-        if isinstance(kind, TupleType):
-            raise breach("type", node, "tuples are returned and unpacked, never kept")
-        self.expect(node.value, kind)
-        self.declare(node.target.id, kind, node)
-        return True
-
-    def on_AugAssign(self, node: ast.AugAssign) -> bool:
-        """`a += b` is checked, priced and run as `a = a + b`, its place evaluated once."""
-        target = node.target
-        if node not in self.expanded:
-            fields = {**dict(ast.iter_fields(target)), "ctx": ast.Load()}
-            left = ast.copy_location(type(target)(**fields), target)
-            self.expanded[node] = ast.copy_location(ast.BinOp(left, node.op, node.value), node)
-        value = self.expanded[node]
-        name = target.id if isinstance(target, ast.Name) else ""
-        counts = name and name not in self.declared and isinstance(node.op, ast.Add | ast.Sub)
-        if counts and isinstance(self.value(value), Range):
-            step = self.integer(node.value)
-            step = Range(-step.high, -step.low) if isinstance(node.op, ast.Sub) else step
-            self.growth[name] = self.growth.get(name, Range(0, 0)).join(step)
-            if name not in self.settled:
-                self.locals[name] = self.local_range(name)
-        else:
-            self.assign(target, value)
-        return True
-
-    def on_Return(self, node: ast.Return) -> bool:
-        if (node.value is None) != (self.method.returns is None):
-            raise breach("type", node, "return what is declared, and nothing where -> None")
-        if node.value is not None and self.method.returns is not None:
-            self.expect(node.value, self.method.returns)
-        return False
-
-    def on_Raise(self, node: ast.Raise) -> bool:
-        call = node.exc
-        name = call.func if isinstance(call, ast.Call) else None
-        known = self.parsed.declarations.errors.get(getattr(name, "id", ""))
-        if known is None or not isinstance(call, ast.Call):
-            raise breach("control", node)
-        self.record(call, known.fields, door=True)
-        return False
-
-    def on_Break(self, node: ast.stmt) -> bool:
-        if not self.loops:
-            raise breach("control", node, "this stands in a loop")
-        return False
-
-    on_Continue = on_Break
-
-    def on_If(self, node: ast.If) -> bool:
-        self.expect(node.test, BOOL)
-        before = set(self.assigned)
-        first = self.block(node.body)
-        after, self.assigned = self.assigned, before
-        second = self.block(node.orelse)
-        if first:
-            self.assigned = self.assigned & after if second else after
-        return first or second
-
-    def on_While(self, node: ast.While) -> bool:
-        self.expect(node.test, BOOL)
-        self.turn(node.body)
-        return True
-
-    def on_For(self, node: ast.For) -> bool:
-        lists, kinds = self.iterable(node.iter)
-        before = set(self.assigned)
-        targets = node.target.elts if isinstance(node.target, ast.Tuple) else [node.target]
-        if len(targets) != len(kinds):
-            raise breach("type", node.target, f"each turn gives {len(kinds)}")
-        for target, kind in zip(targets, kinds, strict=True):
-            self.store(target, kind)
-        self.iterated += lists
-        self.turn(node.body)
-        del self.iterated[len(self.iterated) - len(lists) :]
-        self.assigned = before
-        return True
-
-    def turn(self, body: list[ast.stmt]) -> None:
-        """A loop's body; it may never run, so it assigns nothing for what follows."""
-        before = set(self.assigned)
-        self.loops += 1
-        self.block(body)
-        self.loops -= 1
-        self.assigned = before
-
-    def iterable(self, node: ast.expr) -> tuple[list[str], list[Type]]:
-        """The lists a `for` goes through, and the types each turn gives."""
-        function = node.func if isinstance(node, ast.Call) else None
-        name = function.id if isinstance(function, ast.Name) else ""
-        if not isinstance(node, ast.Call) or name not in ("range", "enumerate", "zip"):
-            self.helpers[node] = "each"
-            return self.listed([node])
-        if node.keywords or not 1 <= len(node.args) <= (3 if name == "range" else 8):
-            raise breach("type", node)
-        if name == "range":
-            self.helpers[node] = "span"
-            ends = [self.integer(item) for item in node.args]
-            start, stop = (Range(0, 0), ends[0]) if len(ends) == 1 else (ends[0], ends[1])
-            if len(ends) == 3:
-                return [], [start.join(stop)]
-            return [], [Range(start.low, max(start.low, stop.high - 1))]
-        lists, kinds = self.listed(node.args)
-        if name == "zip" and len(kinds) > 1:
-            self.helpers[node] = "together"
-            return lists, kinds
-        if name == "enumerate" and len(kinds) == 1:
-            self.helpers[node] = "numbered"
-            return lists, [Range(0, LIST_ITEMS_MAX - 1), *kinds]
-        raise breach("type", node, "enumerate(list), zip(list, list)")
-
-    def listed(self, nodes: list[ast.expr]) -> tuple[list[str], list[Type]]:
-        kinds: list[Type] = []
-        for node in nodes:
-            kind = self.value(node)
-            if not isinstance(kind, ListType):
-                raise breach("type", node, "a list, range(...), enumerate(...) or zip(...)")
-            kinds.append(inside(kind.element))
-        return [node.id for node in nodes if isinstance(node, ast.Name)], kinds

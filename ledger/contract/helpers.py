@@ -9,10 +9,18 @@ from collections.abc import Callable, Iterable, Sequence
 from types import CellType
 from typing import NoReturn, Protocol, TypeVar
 
-from ledger.contract.expressions import LIST_ITEMS_MAX, TEXT_SIZE_MAX
-from ledger.contract.gas import price_bytes, price_items, price_power, price_search
+from ledger.contract.gas import (
+    PAIRING_GAS,
+    price_bytes,
+    price_fold,
+    price_items,
+    price_power,
+    price_search,
+)
+from ledger.contract.places import LIST_ITEMS_MAX, TEXT_SIZE_MAX
 from ledger.contract.ranges import INT_MAX
 from ledger.contract.signals import (
+    PANIC_ENUM,
     PANIC_INDEX,
     PANIC_POP,
     PANIC_RANGE,
@@ -85,6 +93,12 @@ class Sized:
     def divide(self, value: int, divisor: int) -> tuple[int, int]:
         return divmod(value, divisor or self.zero())
 
+    def member(self, number: int, count: int) -> int:
+        """An integer as one of an enum's `count` members."""
+        if 0 <= number < count:
+            return number
+        raise Panicked(PANIC_ENUM)
+
     # -- bytes and text ----------------------------------------------------------------------
 
     def concat(self, first: Text, second: Text) -> Text:
@@ -123,6 +137,11 @@ class Sized:
     def position(self, items: Sequence[object], index: int) -> int:
         return index if -1 < index < len(items) else self.missing()
 
+    def copy(self, items: list[T]) -> list[T]:
+        self.charge(price_items(len(items)))
+        self.allocate(ITEM_SIZE * len(items))
+        return items.copy()
+
     def append(self, items: list[T], item: T) -> None:
         if len(items) >= LIST_ITEMS_MAX:
             raise Panicked(PANIC_SIZE)
@@ -142,15 +161,15 @@ class Sized:
         return not self.contains(item, items)
 
     def total(self, items: list[int]) -> int:
-        self.charge(price_items(len(items)))
+        self.charge(price_fold(len(items)))
         return sum(items)
 
     def least(self, items: list[int]) -> int:
-        self.charge(price_items(len(items)))
+        self.charge(price_fold(len(items)))
         return min(items) if items else self.missing()
 
     def greatest(self, items: list[int]) -> int:
-        self.charge(price_items(len(items)))
+        self.charge(price_fold(len(items)))
         return max(items) if items else self.missing()
 
     # -- what a `for` goes through; each turn is charged here where its price is the same ------
@@ -165,7 +184,7 @@ class Sized:
 
     def together(self, turn: int, *lists: list[object]) -> Iterable[tuple[object, ...]]:
         shortest = min(map(len, lists))
-        self.charge(price_items(len(lists) * shortest) + turn * shortest)
+        self.charge(PAIRING_GAS + price_items(len(lists) * shortest) + turn * shortest)
         return zip(*(items[:shortest] for items in lists), strict=True)
 
     def span(self, turn: int, first: int, stop: int | None = None, step: int = 1) -> range:

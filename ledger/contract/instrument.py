@@ -10,12 +10,13 @@ host's doors; $out ends the call; $h is the `helpers.Sized` of the call; $t $i $
 import ast
 from collections.abc import Sequence
 
+from ledger.contract.annotations import VALUE_NAMES
 from ledger.contract.check import Checked
-from ledger.contract.expressions import is_self
-from ledger.contract.gas import ENTRY_GAS, TEST_GAS, TURN_GAS, compute_weight
+from ledger.contract.gas import ENTRY_GAS, GAS_REFERENCE, TEST_GAS, TURN_GAS, compute_weight
 from ledger.contract.parse import plain_body
+from ledger.contract.places import is_self
 from ledger.contract.ranges import Range
-from ledger.contract.types import BYTES, ListType
+from ledger.contract.types import BYTES, SEQUENCES, EnumType
 
 _LEAVES = (ast.Return, ast.Raise)
 _LOAD, _STORE = ast.Load(), ast.Store()
@@ -124,28 +125,46 @@ class Instrument:
         elif isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
             value = self.lower(node.value)
             target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-            return [ast.copy_location(ast.Assign([self.target(target)], value), node)]
+            after = self.assign(target, value)
+            return [ast.copy_location(item, node) for item in after]
         elif isinstance(node, ast.Return | ast.Expr) and node.value is not None:
             node.value = self.lower(node.value)
         elif isinstance(node, ast.Raise) and node.exc is not None:
             node.exc = self.lower(node.exc)
         return [node]
 
-    def target(self, node: ast.expr) -> ast.expr:
-        """What is stored to; an index into a list is tested."""
+    def assign(self, node: ast.expr, value: ast.expr) -> list[ast.stmt]:
+        """`node = value`; an index into a list in memory is tested."""
+        before: list[ast.stmt] = []
         if isinstance(node, ast.Attribute):
             self.cost += compute_weight(node, self.checked.types)
+            node.value = self.owner(node)
         elif isinstance(node, ast.Subscript):
             self.cost += compute_weight(node, self.checked.types)
-            node.slice = self.position(node)
-            node.value = self.lower(node.value)
-        return node
+            if node in self.checked.stored:
+                node.value, node.slice = self.lower(node.value), self.lower(node.slice)
+            elif isinstance(node.value, ast.Name):
+                items = name(node.value.id)
+                node.slice = call_helper("position", items, self.lower(node.slice))
+            else:  # the value before the place, as Python does
+                before = [ast.Assign([name("$v", store=True)], value)]
+                before.append(ast.Assign([name("$c", store=True)], self.lower(node.value)))
+                value, node.value = name("$v"), name("$c")
+                node.slice = call_helper("position", name("$c"), self.lower(node.slice))
+        return [*before, ast.Assign([node], value)]
 
-    def position(self, node: ast.Subscript) -> ast.expr:
-        """The key or index of a place that is stored to."""
-        if isinstance(self.checked.types.get(node.value), ListType):
-            return call_helper("position", self.copy_name(node.value), self.lower(node.slice))
-        return self.lower(node.slice)
+    def owner(self, node: ast.Attribute) -> ast.expr:
+        """What a stored member is read from and stored to: the host, or a reference to a struct."""
+        return node.value if is_self(node.value) else self.refer(node.value)
+
+    def refer(self, node: ast.expr) -> ast.expr:
+        """A struct in storage by reference, so that one member of it is read or written."""
+        self.cost += compute_weight(node, self.checked.types) + GAS_REFERENCE
+        if isinstance(node, ast.Attribute):
+            return ast.Attribute(self.owner(node), f"{node.attr}__at", _LOAD)
+        assert isinstance(node, ast.Subscript)
+        at = ast.Attribute(self.lower(node.value), "at__", _LOAD)
+        return ast.Call(at, [self.lower(node.slice)], [])
 
     def aug_assign(self, node: ast.AugAssign) -> list[ast.stmt]:
         """`a[k] += b` as `$c = a; $k = k; $c[$k] = $c[$k] + b`, the rest as `a = a + b`."""
@@ -153,13 +172,21 @@ class Instrument:
         before: list[ast.stmt] = []
         if not isinstance(target, ast.Name):
             self.cost += compute_weight(target, self.checked.types)
+        place, key = name("$c", store=True), name("$k", store=True)
         if isinstance(target, ast.Subscript):
-            place, key = name("$c", store=True), name("$k", store=True)
+            index = self.lower(target.slice)
+            if target not in self.checked.stored:
+                index = call_helper("position", name("$c"), index)
             container = self.lower(target.value)
-            before = [ast.Assign([place], container), ast.Assign([key], self.position(target))]
+            before = [ast.Assign([place], container), ast.Assign([key], index)]
             self.cost += compute_weight(value.left, self.checked.types)
             self.ready[value.left] = ast.Subscript(name("$c"), name("$k"), _LOAD)
             target = ast.Subscript(name("$c"), name("$k"), _STORE)
+        elif isinstance(target, ast.Attribute) and not is_self(target.value):
+            before = [ast.Assign([place], self.refer(target.value))]
+            self.cost += compute_weight(value.left, self.checked.types)
+            self.ready[value.left] = ast.Attribute(name("$c"), target.attr, _LOAD)
+            target = ast.Attribute(name("$c"), target.attr, _STORE)
         after = ast.Assign([target], self.lower(value))
         return [ast.copy_location(item, node) for item in (*before, after)]
 
@@ -168,7 +195,7 @@ class Instrument:
         whole = not can_leave(node.body, (ast.Break,))
         node.body, turn = self.block(node.body, TURN_GAS, charged=whole)
         head = node.iter
-        method = self.checked.helpers[head]
+        method = self.checked.heads[node]
         arguments = [head]
         if isinstance(head, ast.Call) and method != "each":
             self.cost += compute_weight(head, self.checked.types)
@@ -235,7 +262,15 @@ class Instrument:
         return ast.Constant(bytes(20)) if node.id == "ZERO_ADDRESS" else node
 
     def lower_Attribute(self, node: ast.Attribute) -> ast.expr:
-        node.value = node.value if is_self(node.value) else self.lower(node.value)
+        kind = self.checked.types.get(node)
+        if isinstance(kind, EnumType) and getattr(node.value, "id", "") == kind.name:
+            return ast.Constant(kind.members.index(node.attr))
+        if node in self.checked.stored and not is_self(node.value):
+            node.value = self.refer(node.value)
+            if isinstance(kind, SEQUENCES):
+                node.attr += "__at"
+        elif not is_self(node.value):
+            node.value = self.lower(node.value)
         return node
 
     def lower_BoolOp(self, node: ast.BoolOp) -> ast.expr:
@@ -276,7 +311,9 @@ class Instrument:
         node.slice = self.lower(index)
         if node in self.checked.helpers:
             return call_helper("element", node.value, node.slice)
-        if isinstance(owner, ListType) or owner == BYTES:
+        if node in self.checked.stored:
+            return node
+        if isinstance(owner, SEQUENCES) or owner == BYTES:
             negative = not isinstance(lowest, Range) or lowest.low < 0
             node.slice = self.index(node.slice, self.copy_name(node.value), negative)
         return node
@@ -306,4 +343,14 @@ class Instrument:
         node.args = [self.lower(item) for item in node.args]
         for keyword in node.keywords:
             keyword.value = self.lower(keyword.value)
-        return call_helper(helper, *owner, *node.args) if helper else node
+        if helper == "member":
+            kind = self.checked.types.get(node)
+            assert isinstance(kind, EnumType)
+            return call_helper(helper, *node.args, ast.Constant(len(kind.members)))
+        if helper:
+            return call_helper(helper, *owner, *node.args)
+        if isinstance(function, ast.Name) and function.id == "list":
+            return ast.Call(ast.Attribute(node.args[0], "list__", _LOAD), [], [])
+        if isinstance(function, ast.Name) and function.id in VALUE_NAMES:
+            return node.args[0]  # a conversion: its argument is tested
+        return node

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from ledger.contract.annotations import (
     EXPORTS,
-    SCALARS,
     SELF_NAMES,
     Declarations,
     check_name,
@@ -27,10 +26,12 @@ from ledger.contract.model import (
 )
 from ledger.contract.rules import breach, located
 from ledger.contract.source import find_docstring, read_tree
-from ledger.contract.types import RoleType, StorageType, StructType, TupleType
+from ledger.contract.types import EnumType, RoleType, StorageType, StructType, TupleType
 
 INDEXED_MAX = 3
 """A log has four topics; the first is the event itself."""
+ENUM_MEMBERS_MAX = 256
+"""What a uint8 counts."""
 TAKEN_ERRORS = frozenset(("Error", "Panic", "Unauthorized"))
 """Reverts that every ABI knows already."""
 
@@ -64,7 +65,9 @@ def parse_module(tree: ast.Module) -> Parsed:
             elif isinstance(base, ast.Name) and base.id in declared.imported:
                 parse_record(statement, base.id, declared)
             else:
-                raise breach("class", statement, "one Contract; Event, Revert or Struct beside it")
+                raise breach(
+                    "class", statement, "one Contract; Event, Revert, Struct or Enum beside it"
+                )
         elif isinstance(statement, ast.Assign | ast.AnnAssign):
             parse_constant(statement, declared)
         else:
@@ -112,7 +115,10 @@ def plain_body(node: ast.ClassDef | ast.FunctionDef) -> list[ast.stmt]:
 
 
 def parse_record(node: ast.ClassDef, base: str, declared: Declarations) -> None:
-    """An event, a revert or a struct: annotated fields and nothing else."""
+    """An event, a revert or a struct: annotated fields and nothing else; or an enum."""
+    if base == "Enum":
+        declared.enums[node.name] = parse_enum(node)
+        return
     fields: list[Parameter] = []
     for statement in plain_body(node):
         if isinstance(statement, ast.Pass):
@@ -125,8 +131,8 @@ def parse_record(node: ast.ClassDef, base: str, declared: Declarations) -> None:
             assert isinstance(annotation, ast.Subscript)
             annotation = annotation.slice
         kind = declared.read_value(annotation)
-        if isinstance(kind, TupleType) or (base == "Struct" and not isinstance(kind, SCALARS)):
-            raise breach("type", statement, "the fields of a Struct are scalars")
+        if isinstance(kind, TupleType):
+            raise breach("type", statement, "a field is one value; of several make a Struct")
         fields.append(Parameter(name, kind, marked))
     if len({external_name(item.name) for item in fields}) < len(fields):
         raise breach("abi-name", node)
@@ -139,9 +145,30 @@ def parse_record(node: ast.ClassDef, base: str, declared: Declarations) -> None:
         declared.errors[node.name] = record
     elif base == "Struct" and fields:
         pairs = tuple((item.name, item.type) for item in fields)
-        declared.structs[node.name] = StructType(node.name, pairs)
+        struct = StructType(node.name, pairs)
+        declared.bounded(struct, node)
+        declared.structs[node.name] = struct
     else:
         raise breach("class", node, "a Struct has fields; Error, Panic, Unauthorized are taken")
+
+
+def parse_enum(node: ast.ClassDef) -> EnumType:
+    """`NAME = number`, from 0 on without gaps, as Solidity counts."""
+    members: list[str] = []
+    for statement in plain_body(node):
+        target = statement.targets[0] if isinstance(statement, ast.Assign) else None
+        value = statement.value if isinstance(statement, ast.Assign) else None
+        number = value.value if isinstance(value, ast.Constant) else None
+        if not isinstance(target, ast.Name) or type(number) is not int or number != len(members):
+            raise breach(
+                "class", statement, f"members are NAME = number: the next is {len(members)}"
+            )
+        if not target.id.isupper() or "__" in target.id or target.id in members:
+            raise breach("binding", statement, "members are in CAPITALS, once each")
+        members.append(target.id)
+    if not 0 < len(members) <= ENUM_MEMBERS_MAX:
+        raise breach("class", node, f"an Enum has 1 to {ENUM_MEMBERS_MAX} members")
+    return EnumType(node.name, tuple(members))
 
 
 def read_field(statement: ast.stmt) -> tuple[str, ast.expr]:
@@ -187,6 +214,7 @@ def parse_class(node: ast.ClassDef, declared: Declarations, module_doc: str) -> 
         structs=tuple(declared.structs.values()),
         events=tuple(declared.events.values()),
         errors=tuple(declared.errors.values()),
+        enums=tuple(declared.enums.values()),
         constants=dict(declared.constants),
     )
     return Parsed(model, declared, functions)

@@ -5,6 +5,7 @@ What belongs here: plain values that describe a type. How a type is laid out in 
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 
@@ -147,3 +148,32 @@ BOOL = BoolType()
 ADDRESS = AddressType()
 BYTES = BytesType()
 STRING = StringType()
+SEQUENCES = (ListType, FixedListType)
+HANDLES = (MapType, ArrayType, RoleType, OptionalType)
+"""What stands in storage and is no value."""
+
+
+@lru_cache(maxsize=4_096)
+def count_parts(type: ValueType) -> int:
+    """Values in one of a type, those of a list with unknown length counted once."""
+    match type:
+        case StructType():
+            return sum([count_parts(member) for _, member in type.fields])
+        case TupleType():
+            return sum([count_parts(element) for element in type.elements])
+        case FixedListType():
+            return type.size * count_parts(type.element)
+        case ListType():
+            return 1 + count_parts(type.element)
+    return 1
+
+
+@lru_cache(maxsize=4_096)
+def count_levels(type: ValueType) -> int:
+    """Lists within lists, through the members of structs."""
+    match type:
+        case StructType():
+            return max([count_levels(member) for _, member in type.fields])
+        case FixedListType() | ListType():
+            return 1 + count_levels(type.element)
+    return 0

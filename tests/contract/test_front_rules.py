@@ -15,9 +15,9 @@ from ledger.errors import ContractRejected
 from tests.contract.programs import ENV, StubHost, run_out
 
 IMPORT = (
-    "from ledger.contract import (Array, Contract, Event, Map, Optional, Revert, Role, Struct,\n"
-    "    address, bytes4, bytes32, indexed, int64, payable, string, uint8, uint64, uint256, view,\n"
-    "    write, ZERO_ADDRESS)\n"
+    "from ledger.contract import (Array, Contract, Enum, Event, Fixed, Map, Optional, Revert,\n"
+    "    Role, Struct, address, bytes4, bytes32, indexed, int64, payable, string, uint8, uint64,\n"
+    "    uint256, view, write, ZERO_ADDRESS)\n"
 )
 RECORDS = (
     "class Seen(Event):\n    what: uint256\n"
@@ -146,7 +146,7 @@ name       | return id(a)
 name       | return pow(a, a, a)
 name       | return sorted(xs)
 name       | return bytes(10000000000)
-name       | return list(range(10))
+type       | return list(range(10))
 name       | return getattr(self, "total")
 name       | return type(a)
 name       | return isinstance(a, bool)
@@ -252,7 +252,7 @@ attribute  | return self.emit
 attribute  | self.__init__()\nreturn a
 attribute  | return self.unknown()
 attribute  | self.tmp = 1\nreturn a
-attribute  | self.kept.first = 1\nreturn a
+attribute  | c = self.kept\nc.first = 1\nreturn a
 attribute  | self.msg.sender = ZERO_ADDRESS\nreturn a
 attribute  | self.operators = 1\nreturn a
 attribute  | self.values = 1\nreturn a
@@ -364,8 +364,38 @@ MODULES: list[tuple[str, dict[str, Any] | bytes]] = [
     ("binding", {"head": "class A(Event):\n    __class__: uint8\n"}),
     ("binding", {"head": "class A(Event):\n    _x: uint8\n"}),
     ("abi-name", {"head": "class A(Event):\n    x: uint8\n    x_: uint8\n"}),
-    ("type", {"head": "class A(Struct):\n    x: string\n"}),
-    ("type", {"head": "class A(Struct):\n    x: list[uint8]\n"}),
+    ("type", {"head": "class A(Struct):\n    x: tuple[bool, bool]\n"}),
+    ("annotation", {"head": "class A(Struct):\n    x: Map[bool, bool]\n"}),
+    ("type", {"head": "class A(Struct):\n    x: Fixed[list[bool], 4097]\n"}),
+    ("type", {"head": "class A(Struct):\n    x: Fixed[list[Fixed[list[bool], 64]], 65]\n"}),
+    (
+        "type",
+        {
+            "head": "class A0(Struct):\n    x: Fixed[list[bool], 16]\n"
+            + "".join(
+                f"class A{n + 1}(Struct):\n"
+                + "".join(f"    {letter}: A{n}\n" for letter in "abcdefgh")
+                for n in range(3)
+            )
+        },
+    ),
+    ("class", {"head": "class A(Enum):\n    pass\n"}),
+    ("class", {"head": "class A(Enum):\n    X = 1\n"}),
+    ("class", {"head": "class A(Enum):\n    X = 0\n    Y = 2\n"}),
+    ("class", {"head": "class A(Enum):\n    X = True\n"}),
+    ("class", {"head": "class A(Enum):\n    X: uint8 = 0\n"}),
+    ("class", {"head": "class A(Enum):\n    def X(self) -> None:\n        pass\n"}),
+    ("class", {"head": "class A(Enum):\n" + "".join(f"    X{n} = {n}\n" for n in range(257))}),
+    ("binding", {"head": "class A(Enum):\n    x = 0\n"}),
+    ("binding", {"head": "class A(Enum):\n    X = 0\n    X = 1\n"}),
+    ("attribute", {"head": "class A(Enum):\n    __X__ = 0\n", "body": "return A.__X__"}),
+    ("annotation", {"fields": "    x: Fixed[list[bool], 0]\n"}),
+    ("annotation", {"fields": "    x: Fixed[list[bool], True]\n"}),
+    ("annotation", {"fields": "    x: Fixed[list[bool], 65537]\n"}),
+    ("annotation", {"fields": "    x: Fixed[list[bool], 2 + 3]\n"}),
+    ("annotation", {"fields": "    x: Fixed[list[bool]]\n"}),
+    ("annotation", {"fields": "    x: Fixed[uint8, 3]\n"}),
+    ("annotation", {"fields": "    x: Fixed[Map[bool, bool], 3]\n"}),
     ("annotation", {"head": "class A(Struct):\n    x: A\n"}),
     ("annotation", {"head": "class A(Struct):\n    x: Any\n"}),
     ("annotation", {"head": "class A(Event):\n    x: Optional[uint8]\n"}),
@@ -392,11 +422,11 @@ MODULES: list[tuple[str, dict[str, Any] | bytes]] = [
     ("annotation", {"fields": "    x: Optional[uint8]\n"}),
     ("annotation", {"fields": "    x: Map[uint8]\n"}),
     ("annotation", {"fields": "    x: uint8 | bool\n"}),
-    ("annotation", {"fields": "    x: Array[Map[uint8, uint8]]\n"}),
+    ("type", {"fields": "    x: Array[list[uint8]]\n"}),
     ("type", {"fields": "    x: list[uint8]\n"}),
     ("type", {"fields": "    x: Map[Pair, uint8]\n"}),
     ("type", {"fields": "    x: Map[list[uint8], uint8]\n"}),
-    ("type", {"fields": "    x: Map[bool, Map[bool, Map[bool, Map[bool, bool]]]]\n"}),
+    ("type", {"fields": "    x: " + "Map[bool, " * 17 + "bool" + "]" * 17 + "\n"}),
     ("name", {"fields": "    x: uint16\n"}),
     ("binding", {"tail": "    @view\n    def __len__(self) -> uint8:\n        return 1\n"}),
     ("binding", {"tail": "    def __del__(self) -> None:\n        pass\n"}),
@@ -437,8 +467,17 @@ MODULES: list[tuple[str, dict[str, Any] | bytes]] = [
     ),
     ("annotation", {"tail": "    @view\n    def f(self, x: Contract) -> None:\n        pass\n"}),
     ("type", {"tail": "    @view\n    def f(self, x: tuple[bool, bool]) -> None:\n        pass\n"}),
-    ("type", {"tail": "    @view\n    def f(self, x: list[list[bool]]) -> None:\n        pass\n"}),
-    ("type", {"tail": "    @view\n    def f(self, x: list[bytes]) -> None:\n        pass\n"}),
+    (
+        "type",
+        {
+            "tail": "    def _f(self, x: list[list[list[list[list[bool]]]]]) -> None:\n"
+            "        pass\n"
+        },
+    ),
+    (
+        "type",
+        {"tail": "    @view\n    def f(self, x: list[tuple[bool, bool]]) -> None:\n        pass\n"},
+    ),
     ("type", {"tail": "    def __init__(self) -> uint8:\n        return 1\n"}),
     ("abi-name", {"tail": "    @view\n    def run_(self) -> None:\n        pass\n"}),
     (

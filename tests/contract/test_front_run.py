@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ledger.contract.compile import compile_contract
-from ledger.contract.expressions import LIST_ITEMS_MAX
+from ledger.contract.places import LIST_ITEMS_MAX
 from ledger.contract.signals import OutOfGas, Panicked
 from tests.contract.programs import ENV, Refused, StubHost, run_out
 
