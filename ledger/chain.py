@@ -1,55 +1,40 @@
-"""The chain: which blocks there are, what the next one may be, and every state that is kept.
+"""The chain: which block is the head, and what the next one may be.
 
 A block is executed once: `build` and `check` keep what it did by its hash, `commit` makes it the
 head, durable, and never runs it again. Callers pass the time. Not here: who decides (an engine in
-`consensus`), who waits (`pool`), how rows are written (`store`).
+`consensus`), who waits (`pool`), which branch is followed (`branches`), reading (`history`).
 """
 
 from collections import OrderedDict
 from collections.abc import Iterable
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
-from ledger.block import (
-    Block,
-    Certificate,
-    Header,
-    decode_body,
-    decode_certificate,
-    decode_header,
-    encode_body,
-    validators_hash,
-)
+from ledger.block import Block, Certificate, Header, encode_body, validators_hash
 from ledger.candidates import Refused, check_size, choose_transactions
-from ledger.contract.execution import BlockContext, Message, Outcome
-from ledger.contract.rules import RULES_VERSION
-from ledger.errors import (
-    BlockNotYet,
-    BlockPruned,
-    InvalidBlock,
-    StoreError,
-    UnknownRules,
-    WrongNetwork,
-)
+from ledger.contract.execution import BlockContext
+from ledger.errors import BlockNotYet, InvalidBlock, WrongNetwork
 from ledger.genesis import Genesis
 from ledger.genesis_block import make_genesis_block
+from ledger.history import History, compute_pins
 from ledger.overrides import apply_override, check_overrides, find_validators
-from ledger.permissions import read_rules_version, read_validators
-from ledger.receipt import Receipt, decode_receipts
+from ledger.permissions import read_validators
+from ledger.receipt import Receipt
 from ledger.state.state import State, StateCache
 from ledger.store.base import Store
-from ledger.store.members import load_changes, load_validators, save_changes, save_validators
+from ledger.store.members import save_changes, save_validators
 from ledger.transaction import Transaction, recover_senders
-from ledger.transition import Execution, execute_block, run_message
+from ledger.transition import Execution, execute_block
 from ledger.types import Address, Hash32, Height
-from ledger.unflushed import Layer, PastReader, Unflushed
+from ledger.unflushed import Layer, Unflushed
+from ledger.work import check_work, compute_seal_hash
 
 EXECUTIONS_MAX = 8  # proposals of one height worth keeping: one a round, and rounds are few
 FLUSH_BLOCKS_MAX = 512  # layers held in memory; a start executes at most so many blocks
 STATES_KEPT_MIN = 256  # wallets ask for the state of blocks a little old
 STATES_KEPT_S = 600
-CALL_READS_MAX = 2_000  # nodes of an old state in one call: up to 1 ms each, on a Pi several
-HEADERS_CACHED = 1_024  # about 600 bytes each
+LAYERS_KEPT = 32  # of mined blocks, never flushed: most reorganisations are one or two deep
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +54,7 @@ class Built:
     refused: tuple[Refused, ...]
 
 
-class Chain:
+class Chain(History):
     """Blocks from genesis to the head over a store.
 
     `flush_blocks` is how many blocks' state is held in memory before it is written (1 is the
@@ -92,17 +77,21 @@ class Chain:
         self.flush_blocks = min(max(1, flush_blocks), FLUSH_BLOCKS_MAX)
         self.states_kept = max(states_kept, STATES_KEPT_MIN)
         self.pins: set[Height] = set()  # whose states stay readable: peers fetch snapshots
+        self.is_mined = genesis.consensus == "pow"
         self.reopen()
 
     # Opening.
 
     def reopen(self) -> None:
         """Take up what the store holds: at first, and after a snapshot was put into it."""
+        self._begin()
+        self.head, self.validators = self._open()
+
+    def _begin(self) -> None:
         self._unflushed = Unflushed(self.store)
         self._cache = StateCache()
         self._executions: OrderedDict[Hash32, Execution] = OrderedDict()
         self._headers: OrderedDict[Height, Header] = OrderedDict()
-        self.head, self.validators = self._open()
 
     def _open(self) -> tuple[Header, tuple[Address, ...]]:
         """Make genesis on an empty store, or execute what the last flush had not written."""
@@ -132,8 +121,8 @@ class Chain:
         self._take_override()
         for height in range(flushed + 1, self.store.head_height() + 1):
             block = self.block(height)
-            execution = self._execute(block)
-            self._advance(block, execution)
+            self._advance(block, self._execute(block))
+            self._flush_full()
         return self.head, self.validators
 
     # The next block.
@@ -150,7 +139,7 @@ class Chain:
         chosen, receipts, refused = choose_transactions(state, context, candidates)
         execution = execute_block(state, context, chosen, receipts)
         block = Block(self._seal(context, execution, state), tuple(chosen))
-        self._keep_execution(block.hash, execution)
+        self._keep_execution(block.header, execution)
         return Built(block, tuple(refused))
 
     def check(self, block: Block, now_s: int | None) -> None:
@@ -172,108 +161,79 @@ class Chain:
             latest = max(self.head.timestamp, now_s + self.genesis.drift_s)
             if header.timestamp > latest:
                 raise BlockNotYet(header.timestamp, now_s)
-        if header.coinbase not in self.validators:
+        if self.is_mined:
+            check_work(header, self.genesis.difficulty)
+        elif header.coinbase not in self.validators:
             raise InvalidBlock(f"coinbase 0x{header.coinbase.hex()} is no validator of this height")
         check_size(block)
-        if block.hash not in self._executions:
+        if self._key(header) not in self._executions:
             self._execute(block)
 
-    def commit(self, block: Block, certificate: Certificate, lease: bytes | None) -> Committed:
+    def commit(
+        self, block: Block, certificate: Certificate | None, lease: bytes | None
+    ) -> Committed:
         """Make a checked or certified block the head: durable when this returns.
 
-        `lease` is the signer record for the next height, written in the same transaction. Raises
-        InvalidBlock, and changes nothing, where the block does not follow the head.
+        `lease` is the signer record for the next height, written in the same transaction; a mined
+        block has no certificate. Raises InvalidBlock, and changes nothing, where the block does
+        not follow the head.
         """
         if block.header.parent_hash != self.head.hash:
             raise InvalidBlock(f"block {block.number} does not follow our head")
-        execution = self._executions.get(block.hash) or self._execute(block)
+        execution = self._executions.get(self._key(block.header)) or self._execute(block)
         self.store.append_block(
             block.number,
             block.hash,
             block.header.encode(),
             encode_body(block.transactions),
-            certificate.encode(),
+            certificate.encode() if certificate else b"",
             lease,
         )
         self._advance(block, execution)
-        if len(self._unflushed.layers) >= self.flush_blocks:
-            self.flush()
+        self._flush_full()
         return Committed(block, execution.receipts, self.validators)
 
     def flush(self) -> None:
         """Write the state, receipts and indexes held in memory, and prune what is too old."""
         if not self._unflushed.layers:
             return
-        self._unflushed.flush()
+        self._unflushed.flush(LAYERS_KEPT if self.is_mined else 0)
         oldest = self.head.number - self.states_kept
         while oldest > 0 and self.head.timestamp - self.header(oldest).timestamp < STATES_KEPT_S:
             oldest -= self.states_kept
         if oldest > 0:
-            self.store.prune(oldest, tuple(self.pins))
+            pins = compute_pins(oldest) if self.is_mined else self.pins
+            self.store.prune(oldest, tuple(pins))
+
+    def _flush_full(self) -> None:
+        if len(self._unflushed.layers) >= self.flush_blocks + LAYERS_KEPT * self.is_mined:
+            self.flush()
 
     def close(self) -> None:
         self.flush()
         self.store.close()
 
-    # Reading.
+    # Branches.
 
-    def state_at(self, height: Height | None = None) -> State:
-        """The state after a block; the head's without one. Raises StoreError if it was pruned."""
-        if height is None or height == self.head.number:
-            return self._head_state()
-        root = self.header(height).state_root
-        return State(PastReader(self._unflushed, height), root)
+    def fork(self, draft: Store, height: Height) -> "Chain":
+        """This chain as it was at `height`, over a draft of its store that ends there."""
+        fork = copy(self)
+        fork.store = draft
+        if draft.flushed_height() < self._unflushed.flushed_height:
+            fork.reopen()  # the state was taken back: what lies between is executed again
+            return fork
+        fork._begin()
+        for layer in self._unflushed.layers[: height - self._unflushed.flushed_height]:
+            fork._unflushed.add(layer)
+        fork.head = self.header(height)
+        fork.validators = fork._next_validators(fork._head_state(), self.genesis.validators)
+        return fork
 
-    def height_of(self, block_hash: Hash32) -> Height | None:
-        return self.store.get_height(block_hash)
-
-    def block(self, height: Height) -> Block:
-        body = self.store.get_body(height)
-        if body is None:
-            raise BlockPruned(self.header(height).number)
-        return Block(self.header(height), decode_body(body))
-
-    def certificate(self, height: Height) -> Certificate | None:
-        """The certificate kept here; None for genesis and for a height that is not there."""
-        raw = self.store.get_certificate(height)
-        return decode_certificate(raw) if raw else None
-
-    def receipts(self, height: Height) -> tuple[Receipt, ...]:
-        receipts = self._unflushed.get_receipts(height)
-        if receipts is not None:
-            return receipts
-        raw = self.store.get_receipts(height)
-        return decode_receipts(raw) if raw else ()
-
-    def find_transaction(self, transaction_hash: Hash32) -> tuple[Height, int] | None:
-        """Where a transaction stands: height and index."""
-        return self._unflushed.find_transaction(transaction_hash)
-
-    def validators_of(self, digest: Hash32) -> tuple[Address, ...] | None:
-        """The validator set with this hash (a header's extraData or mixHash), if ever in force."""
-        return load_validators(self.store, digest)
-
-    def validator_changes(self) -> tuple[Height, ...]:
-        """The heights whose block changed the validators: what a light client walks."""
-        return load_changes(self.store)
-
-    def call(
-        self, message: Message, height: Height | None = None, *, creation: bool = False
-    ) -> Outcome:
-        """Run a message on the state of a block and forget what it did. Raises StoreError for a
-        state that was pruned, and for reading more than CALL_READS_MAX of an old one."""
-        header = self.head if height is None else self.header(height)
-        state = self._head_state()
-        if header is not self.head:
-            # Gas prices what the head costs to read; an old state costs ten times as much.
-            reader = PastReader(self._unflushed, header.number, CALL_READS_MAX)
-            state = State(reader, header.state_root)
-        return run_message(
-            state,
-            self._context(header.timestamp, header.coinbase, header.number),
-            message,
-            creation=creation,
-        )
+    def adopt(self, fork: "Chain") -> None:
+        """Go on as the fork did, whose draft is in our store now."""
+        store = self.store
+        self.__dict__.update(fork.__dict__)
+        self.store = self._unflushed.store = store
 
     # Inside.
 
@@ -285,16 +245,20 @@ class Chain:
         state = apply_override(self.genesis, self._head_state(), context.height)
         execution = execute_block(state, context, block.transactions)
         expected = self._seal(context, execution, state)
+        if self.is_mined:
+            check_work(header, self.genesis.difficulty)
+            expected = replace(expected, mix_hash=header.mix_hash, nonce=header.nonce)
         if expected.hash != header.hash:
             wrong = [
                 name for name in Header.FIELDS if getattr(expected, name) != getattr(header, name)
             ]
             raise InvalidBlock(f"block {header.number}: wrong {', '.join(wrong)}")
-        self._keep_execution(header.hash, execution)
+        self._keep_execution(header, execution)
         return execution
 
     def _seal(self, context: BlockContext, execution: Execution, state: State) -> Header:
-        """The only header that this execution on our head may have."""
+        """The only header that this execution on our head may have; a mined one lacks its seal."""
+        mined, following = self.is_mined, self._next_validators(state, self.validators)
         return Header(
             parent_hash=self.head.hash,
             coinbase=context.coinbase,
@@ -302,13 +266,13 @@ class Chain:
             transactions_root=execution.transactions_root,
             receipts_root=execution.receipts_root,
             bloom=execution.bloom,
-            difficulty=1,
+            difficulty=self.genesis.difficulty,
             number=context.height,
             gas_limit=context.gas_limit,
             gas_used=execution.gas_used,
             timestamp=context.timestamp,
-            extra_data=validators_hash(self.validators),
-            mix_hash=validators_hash(self._next_validators(state, self.validators)),
+            extra_data=self.genesis_hash if mined else validators_hash(self.validators),
+            mix_hash=bytes(32) if mined else validators_hash(following),
             nonce=bytes(8),
             base_fee=context.base_fee,
         )
@@ -320,7 +284,9 @@ class Chain:
         self._executions.clear()
         self.head = block.header
         self._headers[block.number] = block.header
-        if block.header.mix_hash != block.header.extra_data:
+        if self.is_mined:
+            self.validators = self._next_validators(self._head_state(), self.validators)
+        elif block.header.mix_hash != block.header.extra_data:
             self.validators = self._next_validators(self._head_state(), self.validators)
             save_validators(self.store, self.validators)
             save_changes(self.store, (block.number,))
@@ -333,50 +299,15 @@ class Chain:
             self.validators = validators
             save_validators(self.store, validators)
 
-    def _head_state(self) -> State:
-        return State(self._unflushed, self.head.state_root, self._cache)
-
     def _next_validators(self, state: State, current: tuple[Address, ...]) -> tuple[Address, ...]:
         """Who decides the block after this state; an ill-formed list leaves the old set."""
         return read_validators(state) or current
 
-    def _keep_execution(self, block_hash: Hash32, execution: Execution) -> None:
-        self._executions[block_hash] = execution
+    def _key(self, header: Header) -> Hash32:
+        """What an execution is kept by: a header that is to be mined has no hash yet."""
+        return compute_seal_hash(header) if self.is_mined else header.hash
+
+    def _keep_execution(self, header: Header, execution: Execution) -> None:
+        self._executions[self._key(header)] = execution
         if len(self._executions) > EXECUTIONS_MAX:
             self._executions.popitem(last=False)
-
-    def _context(
-        self, timestamp: int, coinbase: Address, height: Height | None = None
-    ) -> BlockContext:
-        height = self.head.number + 1 if height is None else height
-        return BlockContext(
-            height=height,
-            timestamp=timestamp,
-            coinbase=coinbase,
-            gas_limit=self.genesis.gas_limit,
-            base_fee=self.genesis.base_fee,
-            chain_id=self.genesis.chain_id,
-            rules_version=self.rules_version(height),
-        )
-
-    def rules_version(self, height: Height) -> int:
-        """The version of the rules for a block, as the head's state schedules it.
-
-        Raises UnknownRules where this program lacks it.
-        """
-        version = read_rules_version(self._head_state(), height)
-        if version > RULES_VERSION:
-            raise UnknownRules(height, version, RULES_VERSION)
-        return version
-
-    def header(self, height: Height) -> Header:
-        """The header at a height. Raises StoreError for a height that is not there."""
-        header = self._headers.get(height)
-        if header is None:
-            raw = self.store.get_header(height)
-            if raw is None:
-                raise StoreError(f"block {height} is not in the store")
-            header = self._headers[height] = decode_header(raw)
-            if len(self._headers) > HEADERS_CACHED:
-                self._headers.popitem(last=False)
-        return header

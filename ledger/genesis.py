@@ -23,7 +23,8 @@ NETWORK_CONTRACT: Address = (0x1001).to_bytes(20, "big")
 """Where genesis puts `contracts_py/network.py`: validators, nodes, deployers."""
 
 CREATION_PREFIX = bytes.fromhex("ef574c01")
-ENGINES = ("qbft",)
+ENGINES = ("qbft", "pow")
+DIFFICULTY_MAX = 2**53
 NAME_CHARACTERS_MAX = 64
 SOURCE_BYTES_MAX = 65_536  # of a contract; what calls accept is decided in `contract`
 WEI_MAX = 2**256 - 1
@@ -40,6 +41,7 @@ _INTEGERS = {
     "round_timeout_ms": (10, 600_000, " (ms)"),
     "round_timeout_ms_max": (10, 3_600_000, " (ms)"),
     "drift_s": (0, 86_400, " (s)"),
+    "difficulty": (1, DIFFICULTY_MAX, " (hashes a block takes on average)"),
 }
 
 
@@ -68,7 +70,8 @@ class Override:
 class Genesis:
     """Units stand in the names; `alloc` is wei. Raises GenesisError if it cannot be a network.
 
-    `simulated` allows meters to run on simulated time.
+    `simulated` allows meters to run on simulated time. `difficulty` is proof of work's alone, where
+    the timings of rounds and the block period mean nothing.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Genesis:
     round_timeout_ms: int = 2_000
     round_timeout_ms_max: int = 60_000
     drift_s: int = 10
+    difficulty: int = 1
     simulated: bool = False
     alloc: Mapping[Address, int] = field(default_factory=dict)
     contracts: tuple[GenesisContract, ...] = ()
@@ -97,6 +101,8 @@ class Genesis:
             raise _expected("name", f"a text of 1 to {NAME_CHARACTERS_MAX} characters", self.name)
         if self.consensus not in ENGINES:
             raise _expected("consensus", " or ".join(ENGINES), self.consensus)
+        if self.consensus != "pow" and self.difficulty != 1:
+            raise _expected("difficulty", 'only with consensus "pow"', self.difficulty)
         if type(self.simulated) is not bool:
             raise _expected("simulated", "true or false", self.simulated)
         if self.round_timeout_ms_max < self.round_timeout_ms:
@@ -126,6 +132,8 @@ class Genesis:
     def to_json(self) -> dict[str, Any]:
         """The object that `from_json` reads."""
         values: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
+        if self.consensus != "pow":
+            del values["difficulty"]
         values["validators"] = [to_checksum(member) for member in self.validators]
         values["alloc"] = {to_checksum(key): str(wei) for key, wei in self.alloc.items()}
         values["contracts"] = [

@@ -57,7 +57,7 @@ def make_genesis_block(genesis: Genesis) -> tuple[Execution, Header]:
         transactions_root=EMPTY_ROOT,
         receipts_root=EMPTY_ROOT,
         bloom=EMPTY_BLOOM,
-        difficulty=1,
+        difficulty=genesis.difficulty,
         number=0,
         gas_limit=genesis.gas_limit,
         gas_used=0,

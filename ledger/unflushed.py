@@ -49,17 +49,21 @@ class Unflushed:
         for index, transaction_hash in enumerate(layer.transaction_hashes):
             self._places[transaction_hash] = (layer.height, index)
 
-    def flush(self) -> None:
-        """Write all layers in one transaction and forget them."""
-        if not self.layers:
+    def flush(self, keep: int = 0) -> None:
+        """Write all layers but the newest `keep` in one transaction and forget them."""
+        kept = self.layers[len(self.layers) - keep :] if keep else []
+        if len(self.layers) <= len(kept):
             return
+        del self.layers[len(self.layers) - len(kept) :]
         last = self.layers[-1]
         self.store.flush(
             StateBatch(
                 height=last.height,
                 state_root=last.changes.root,
                 nodes=[(layer.height, layer.changes.nodes) for layer in self.layers],
-                codes=dict(self._codes),
+                codes={
+                    key: code for layer in self.layers for key, code in layer.changes.codes.items()
+                },
                 receipts={layer.height: encode_receipts(layer.receipts) for layer in self.layers},
                 transaction_hashes={
                     layer.height: list(layer.transaction_hashes) for layer in self.layers
@@ -71,6 +75,8 @@ class Unflushed:
         self._nodes.clear()
         self._codes.clear()
         self._places.clear()
+        for layer in kept:
+            self.add(layer)
 
     # The reader of the newest state.
 

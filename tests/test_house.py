@@ -25,6 +25,7 @@ LEDGER_LAYERS = (
     ("ledger.permissions", "ledger.overrides"),
     ("ledger.transition", "ledger.pool", "ledger.store", "ledger.light", "ledger.consensus"),
     ("ledger.genesis_block", "ledger.unflushed", "ledger.candidates"),
+    ("ledger.history",),
     ("ledger.chain",),
     ("ledger.branches",),
 )

@@ -2,8 +2,7 @@
 
 import pytest
 
-from ledger import candidates
-from ledger import chain as chain_module
+from ledger import candidates, history
 from ledger.block import Block, Header, validators_hash
 from ledger.contract.execution import Message
 from ledger.encoding import abi
@@ -231,7 +230,7 @@ def test_a_call_reads_so_much_of_an_old_state_and_no_more(tmp_path, monkeypatch)
     data = abi.selector("providerName()")
     message = Message(ACCOUNTS[4], PROVIDER, 0, data, 100_000, False, ACCOUNTS[4], 0)
     assert chain.call(message, 2) == chain.call(message)
-    monkeypatch.setattr(chain_module, "CALL_READS_MAX", 1)
+    monkeypatch.setattr(history, "CALL_READS_MAX", 1)
     with pytest.raises(StoreError, match="too much of an old state"):
         chain.call(message, 2)
     assert chain.call(message).status == "success"

@@ -59,7 +59,7 @@ def test_settings_may_be_left_out():
         ("round_timeout_ms", 0, r"round_timeout_ms: expected .* \(ms\)"),
         ("round_timeout_ms_max", 500, "round_timeout_ms_max: expected at least round_timeout_ms"),
         ("drift_s", None, "drift_s: expected an integer"),
-        ("consensus", "raft", "consensus: expected qbft, got 'raft'"),
+        ("consensus", "raft", "consensus: expected qbft or pow, got 'raft'"),
         ("simulated", 1, "simulated: expected true or false"),
         ("validators", [], "validators: expected 1 to 100 addresses"),
         ("validators", "0x", "validators: expected a list"),

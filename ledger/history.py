@@ -1,0 +1,147 @@
+"""What a chain tells of itself: blocks, receipts, every state that is kept, calls on any of them.
+
+Reading only: `Chain` adds what makes it grow. Not here: how rows are written (`store`).
+"""
+
+from collections import OrderedDict
+
+from ledger.block import Block, Certificate, Header, decode_body, decode_certificate, decode_header
+from ledger.contract.execution import BlockContext, Message, Outcome
+from ledger.contract.rules import RULES_VERSION
+from ledger.errors import BlockPruned, StoreError, UnknownRules
+from ledger.genesis import Genesis
+from ledger.permissions import read_rules_version
+from ledger.receipt import Receipt, decode_receipts
+from ledger.state.state import State, StateCache
+from ledger.store.base import Store
+from ledger.store.members import load_changes, load_validators
+from ledger.transition import run_message
+from ledger.types import Address, Hash32, Height
+from ledger.unflushed import PastReader, Unflushed
+
+CALL_READS_MAX = 2_000  # nodes of an old state in one call: up to 1 ms each, on a Pi several
+HEADERS_CACHED = 1_024  # about 600 bytes each
+PIN_EVERY = 1_024  # between the newest two states kept for deep reorganisations
+
+
+class History:
+    """The blocks from genesis to `head` over a store."""
+
+    store: Store
+    genesis: Genesis
+    head: Header
+    _unflushed: Unflushed
+    _cache: StateCache
+    _headers: OrderedDict[Height, Header]
+
+    def state_at(self, height: Height | None = None) -> State:
+        """The state after a block; the head's without one. Raises StoreError if it was pruned."""
+        if height is None or height == self.head.number:
+            return self._head_state()
+        return State(self.reader_at(height), self.header(height).state_root)
+
+    def reader_at(self, height: Height) -> PastReader:
+        """The nodes of a state, read one by one."""
+        return PastReader(self._unflushed, height)
+
+    def height_of(self, block_hash: Hash32) -> Height | None:
+        return self.store.get_height(block_hash)
+
+    def block(self, height: Height) -> Block:
+        body = self.store.get_body(height)
+        if body is None:
+            raise BlockPruned(self.header(height).number)
+        return Block(self.header(height), decode_body(body))
+
+    def certificate(self, height: Height) -> Certificate | None:
+        """The certificate kept here; None for genesis and for a height that is not there."""
+        raw = self.store.get_certificate(height)
+        return decode_certificate(raw) if raw else None
+
+    def receipts(self, height: Height) -> tuple[Receipt, ...]:
+        receipts = self._unflushed.get_receipts(height)
+        if receipts is not None:
+            return receipts
+        raw = self.store.get_receipts(height)
+        return decode_receipts(raw) if raw else ()
+
+    def find_transaction(self, transaction_hash: Hash32) -> tuple[Height, int] | None:
+        """Where a transaction stands: height and index."""
+        return self._unflushed.find_transaction(transaction_hash)
+
+    def validators_of(self, digest: Hash32) -> tuple[Address, ...] | None:
+        """The validator set with this hash (a header's extraData or mixHash), if ever in force."""
+        return load_validators(self.store, digest)
+
+    def validator_changes(self) -> tuple[Height, ...]:
+        """The heights whose block changed the validators: what a light client walks."""
+        return load_changes(self.store)
+
+    def call(
+        self, message: Message, height: Height | None = None, *, creation: bool = False
+    ) -> Outcome:
+        """Run a message on the state of a block and forget what it did. Raises StoreError for a
+        state that was pruned, and for reading more than CALL_READS_MAX of an old one."""
+        header = self.head if height is None else self.header(height)
+        state = self._head_state()
+        if header is not self.head:
+            # Gas prices what the head costs to read; an old state costs ten times as much.
+            reader = PastReader(self._unflushed, header.number, CALL_READS_MAX)
+            state = State(reader, header.state_root)
+        return run_message(
+            state,
+            self._context(header.timestamp, header.coinbase, header.number),
+            message,
+            creation=creation,
+        )
+
+    def header(self, height: Height) -> Header:
+        """The header at a height. Raises StoreError for a height that is not there."""
+        header = self._headers.get(height)
+        if header is None:
+            raw = self.store.get_header(height)
+            if raw is None:
+                raise StoreError(f"block {height} is not in the store")
+            header = self._headers[height] = decode_header(raw)
+            if len(self._headers) > HEADERS_CACHED:
+                self._headers.popitem(last=False)
+        return header
+
+    # Inside.
+
+    def _head_state(self) -> State:
+        return State(self._unflushed, self.head.state_root, self._cache)
+
+    def _context(
+        self, timestamp: int, coinbase: Address, height: Height | None = None
+    ) -> BlockContext:
+        height = self.head.number + 1 if height is None else height
+        return BlockContext(
+            height=height,
+            timestamp=timestamp,
+            coinbase=coinbase,
+            gas_limit=self.genesis.gas_limit,
+            base_fee=self.genesis.base_fee,
+            chain_id=self.genesis.chain_id,
+            rules_version=self.rules_version(height),
+        )
+
+    def rules_version(self, height: Height) -> int:
+        """The version of the rules for a block, as the head's state schedules it.
+
+        Raises UnknownRules where this program lacks it.
+        """
+        version = read_rules_version(self._head_state(), height)
+        if version > RULES_VERSION:
+            raise UnknownRules(height, version, RULES_VERSION)
+        return version
+
+
+def compute_pins(oldest: Height) -> set[Height]:
+    """Below the oldest state that is kept: the highest multiples of PIN_EVERY, of twice that and so
+    on down to genesis. A height that is pinned once has been ever since it was reached."""
+    pins, step = {0}, PIN_EVERY
+    while step <= oldest:
+        pins.add(oldest - oldest % step)
+        step *= 2
+    return pins
