@@ -123,6 +123,6 @@ def test_nothing_is_sent_while_a_record_or_a_block_is_not_synced(tmp_path: Path)
             assert not unsynced, "something was sent while the store was not synced"
             synced_between_sends += fresh_sync
             fresh_sync = False
-    # A block that it voted for costs two syncs with a send after it (the COMMIT's record, the block),
+    # A block it voted for costs two syncs with a send after them (the COMMIT's record, the block),
     # one that it was too slow to vote for costs one.
     assert synced_between_sends >= height - 1, (synced_between_sends, height)
