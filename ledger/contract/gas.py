@@ -1,4 +1,4 @@
-"""What a contract's own work costs: one frozen table. 1 gas is about 10 ns of a server core.
+"""What a contract's own work costs: one frozen table. 1 gas is about 7 ns of a server core.
 
 What belongs here: the price of each node of the tree, of each sized operation from the sizes of its
 operands, and of each door to the host (storage, logs, calls). What a node costs is known at deploy
@@ -14,37 +14,67 @@ from ledger.contract.types import StructType
 
 STATEMENT_GAS: dict[type[ast.AST], int] = {
     **dict.fromkeys((ast.Assign, ast.AnnAssign, ast.AugAssign, ast.Expr, ast.Pass), 1),
-    **dict.fromkeys((ast.If, ast.Return, ast.Break, ast.Continue, ast.While), 1),
+    **dict.fromkeys((ast.Return, ast.Break, ast.Continue, ast.While), 1),
+    ast.If: 4,  # with the charge of its arm
     ast.Raise: 3,
-    ast.For: 20,
+    ast.For: 40,  # 300 ns for the call that bounds and pays its turns
 }
 """Names and literals cost nothing: what uses them is priced with its loads."""
 EXPRESSION_GAS: dict[type[ast.AST], int] = {
-    **dict.fromkeys((ast.BoolOp, ast.UnaryOp, ast.IfExp, ast.Attribute, ast.Tuple), 1),
-    **dict.fromkeys((ast.BinOp, ast.Compare, ast.Subscript), 2),
-    **dict.fromkeys((ast.Call, ast.List), 6),
+    ast.Tuple: 1,
+    **dict.fromkeys((ast.BoolOp, ast.IfExp), 2),
+    **dict.fromkeys((ast.Attribute, ast.UnaryOp, ast.Compare), 3),
+    ast.BinOp: 4,
+    ast.Subscript: 5,
+    ast.Call: 10,
+    ast.List: 26,
 }
+BRANCH_GAS = 4
+"""The charge of each operand of `and`, `or` and a chain of comparisons after the first."""
+MULTIPLY_GAS = 4
+DIVIDE_GAS = 8
+"""Beside the square of the words: `*`; `//`, `%`, divmod."""
+BUILTIN_GAS = {"min": 8, "max": 8, "divmod": 8 + DIVIDE_GAS}
+"""Beside the call: a look through several arguments, a tuple."""
+METHOD_GAS = 4
+"""Of a list or of what is in storage, beside the call."""
+SELF_GAS = 12
+"""A value, handle or address out of `self`: a property."""
+STORE_GAS = 5
+"""An index that is stored to goes through a helper."""
 ENTRY_GAS = 4
 """Of a method, beside the call."""
 TURN_GAS = 3
 """The head of a loop, each time it turns."""
-TEST_GAS = 2
+TEST_GAS = 6
 """That an integer lies where its type says."""
-RECORD_GAS = 15
+PAIRING_GAS = 350
+"""zip: copies of its lists, held together."""
+RECORD_GAS = 20
 """Making a struct."""
 
 # Doors to the host.
 GAS_LOAD = 2_000  # a word not yet seen in this call: five trie levels from the disk, 20 to 50 us
-GAS_LOAD_AGAIN = 20
+GAS_LOAD_AGAIN = 30
 GAS_STORE = 5_000  # a word first written in this call: hashing its path and 200 bytes on the disk
-GAS_STORE_AGAIN = 50
+GAS_STORE_AGAIN = 90
 GAS_HASH = 150  # a mapping key or the start of an array: one Keccak, 1.6 us
+GAS_TEXT = 50  # bytes or a string out of its first word, or into it: 400 ns
+GAS_TEXT_WORD = 50  # each further word of it, beside its load or store
 GAS_KEY_BYTE = 1
 GAS_TOPIC = 375  # Ethereum's: bloom bits, an index, bytes kept for ever
 GAS_LOG_WORD = 300  # 8 a byte as on Ethereum, and its encoding
 GAS_CALL = 600  # binding a program to a call and finding its method: 6 us
 GAS_DATA_WORD = 40  # a word decoded or encoded at a door: at most 0.4 us
+GAS_COUNT_ITEM = 150  # an item of a list of lists, texts or structs, as its words are counted
 GAS_BALANCE = 100  # the account of the running contract was read to find its code
+GAS_REFERENCE = 30  # a struct in storage by reference, beside what its slot costs
+GAS_ACCOUNT = 2_000  # another account is read: its leaf from the disk, as a word is
+GAS_VALUE = 6_000  # coin moves: two accounts are written
+GAS_CALL_OUT = 400  # a call of another contract: encoding, a mark in the journal, an outcome
+GAS_ECRECOVER = 6_000  # 41 to 56 us
+GAS_MUL_DIV = 90  # 512 by 512 bits, divided by 512
+GAS_HASH_WORD = 10  # 32 bytes more into Keccak
 GAS_SOURCE_BYTE = 100  # kept by every node for ever
 GAS_SOURCE_TOKEN = 1_500  # a word or sign read, checked and compiled: 9 us, at worst 25
 
@@ -52,19 +82,32 @@ GAS_SOURCE_TOKEN = 1_500  # a word or sign read, checked and compiled: 9 us, at 
 def compute_weight(node: ast.AST, types: Mapping[ast.expr, object]) -> int:
     """What one node costs beside its children, whatever values it meets."""
     weight = EXPRESSION_GAS.get(type(node)) or STATEMENT_GAS.get(type(node), 0)
-    if isinstance(node, ast.BinOp):
-        words = max(words_of(node.left, types), words_of(node.right, types))
-        if isinstance(node.op, ast.Mult | ast.FloorDiv | ast.Mod):
-            return weight + words * words
-        return weight + (words > 1)
-    if isinstance(node, ast.Compare):
-        return weight + len(node.ops) - 1
-    if isinstance(node, ast.Call):
-        words = max((words_of(item, types) for item in node.args), default=1)
-        divides = isinstance(node.func, ast.Name) and node.func.id == "divmod"
-        makes = RECORD_GAS if isinstance(types.get(node), StructType) else 0
-        return weight + makes + len(node.args) + (words * words if divides else 0)
-    return weight + len(node.elts) if isinstance(node, ast.List | ast.Tuple) else weight
+    match node:
+        case ast.BinOp():
+            words = max(words_of(node.left, types), words_of(node.right, types))
+            if isinstance(node.op, ast.Mult):
+                return weight + MULTIPLY_GAS + words * words
+            if isinstance(node.op, ast.FloorDiv | ast.Mod):
+                return weight + DIVIDE_GAS + words * words
+            return weight + (words > 1)
+        case ast.Compare():
+            return weight + BRANCH_GAS * (len(node.ops) - 1)
+        case ast.BoolOp():
+            return weight + BRANCH_GAS * (len(node.values) - 1)
+        case ast.Attribute(value=ast.Name(id="self"), attr=name):
+            return 1 if name in ("msg", "block") else SELF_GAS
+        case ast.Subscript(ctx=ast.Store()):
+            return weight + STORE_GAS
+        case ast.Call():
+            name = node.func.id if isinstance(node.func, ast.Name) else ""
+            words = max((words_of(item, types) for item in node.args), default=1)
+            weight += BUILTIN_GAS.get(name, 0) + (words * words if name == "divmod" else 0)
+            weight += METHOD_GAS if name == "" else 0
+            makes = RECORD_GAS if isinstance(types.get(node), StructType) else 0
+            return weight + makes + len(node.args)
+        case ast.List() | ast.Tuple():
+            return weight + len(node.elts)
+    return weight
 
 
 def words_of(node: ast.expr, types: Mapping[ast.expr, object]) -> int:
@@ -73,8 +116,8 @@ def words_of(node: ast.expr, types: Mapping[ast.expr, object]) -> int:
 
 
 def price_bytes(size: int) -> int:
-    """Bytes or characters made or compared: 0.03 to 0.1 ns each."""
-    return 20 + size // 64
+    """Bytes or characters made or compared: 400 ns, and 0.03 to 0.1 ns each."""
+    return 60 + size // 32
 
 
 def price_items(count: int) -> int:
@@ -82,12 +125,22 @@ def price_items(count: int) -> int:
     return 5 + count
 
 
+def price_fold(count: int) -> int:
+    """Integers of a list added or compared: 400 ns, and 25 to 60 ns each."""
+    return 60 + 6 * count
+
+
 def price_search(count: int) -> int:
-    """Items of a list compared: 10 to 15 ns each."""
-    return 8 + 2 * count
+    """Items of a list compared: 350 ns, and 10 to 25 ns each."""
+    return 50 + 3 * count
 
 
 def price_power(bits: int) -> int:
-    """`**` and `<<` with a result of so many bits: 370 to 730 ns at 256."""
+    """`**` and `<<` with a result of so many bits: 300 ns; 370 to 730 at 256."""
     words = (bits + 63) // 64
-    return 25 + 4 * words * words
+    return 45 + 4 * words * words
+
+
+def price_hash(size: int) -> int:
+    """Keccak of so many bytes."""
+    return GAS_HASH + GAS_HASH_WORD * (size // 32)

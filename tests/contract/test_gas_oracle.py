@@ -134,7 +134,7 @@ class Interpreter:
                 return range(*values)
             if head.func.id == "zip":
                 shortest = min(map(len, values))
-                self.charge(prices.price_items(len(values) * shortest))
+                self.charge(prices.PAIRING_GAS + prices.price_items(len(values) * shortest))
                 return list(zip(*values, strict=False))
             self.charge(prices.price_items(len(values[0])))
             return list(enumerate(values[0]))
@@ -269,7 +269,7 @@ class Interpreter:
                 self.host.allocate(64)
             return getattr(owner, name)(*arguments)
         if name in ("sum", "min", "max") and isinstance(arguments[0], list):
-            self.charge(prices.price_items(len(arguments[0])))
+            self.charge(prices.price_fold(len(arguments[0])))
         builtins: dict[str, Any] = {"len": len, "abs": abs, "min": min, "max": max, "sum": sum}
         return {**ENV, **builtins}[name](*arguments)
 
