@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from ledger.contract.door import TEXT_BYTES_MAX, Door
 from ledger.contract.expressions import LIST_ITEMS_MAX
-from ledger.contract.gas import GAS_HASH
+from ledger.contract.gas import GAS_HASH, GAS_TEXT, GAS_TEXT_WORD
 from ledger.contract.helpers import ITEM_SIZE
 from ledger.contract.layout import (
     WORD_BYTES,
@@ -146,12 +146,13 @@ def make_text_access(type: BytesType | StringType) -> Access:
     """bytes and string: up to 31 in one word, longer in the words from keccak(slot) on."""
 
     def load_bytes(door: Door, slot: Slot) -> bytes:
+        door.charge(GAS_TEXT)
         word = door.load(slot)
         if not word & 1:
             return word.to_bytes(WORD_BYTES, "big")[: (word & 0xFF) >> 1]
         size = word >> 1
         door.allocate(2 * size)
-        door.charge(GAS_HASH)
+        door.charge(GAS_HASH + GAS_TEXT_WORD * count_words(size))
         first = data_slot(slot)
         words = [door.load(slot_after(first, index)) for index in range(count_words(size))]
         return b"".join([each.to_bytes(WORD_BYTES, "big") for each in words])[:size]
@@ -160,11 +161,12 @@ def make_text_access(type: BytesType | StringType) -> Access:
         size = len(value)
         if size > TEXT_BYTES_MAX:
             raise Panicked(PANIC_SIZE)
+        door.charge(GAS_TEXT)
         old = door.load(slot)
         words_old = count_words(old >> 1) if old & 1 else 0
         words = count_words(size) if size >= WORD_BYTES else 0
         if words or words_old:
-            door.charge(GAS_HASH)
+            door.charge(GAS_HASH + GAS_TEXT_WORD * max(words, words_old))
         first = data_slot(slot) if words or words_old else slot
         for index in range(max(words, words_old)):
             chunk = value[WORD_BYTES * index : WORD_BYTES * (index + 1)] if index < words else b""
