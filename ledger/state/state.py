@@ -223,16 +223,7 @@ class State:
         entry = self._entries.get(address) or self._entry(address)
         word = entry.words.get(slot)
         if word is None:
-            # What this state did not write, before or after a commit, is as it was at its base.
-            cache = self._cache
-            is_head = cache.root == self._base
-            word = cache.words.get((address, slot)) if is_head else None
-            if word is None:
-                leaf = self._storage(address, entry).get(hash_key(slot))
-                word = _decode_word(leaf) if leaf is not None else 0
-                if is_head:
-                    cache.keep_word(address, slot, word)
-            entry.words[slot] = word
+            word = entry.words[slot] = self._load_word(address, slot)
         return word
 
     def set_storage(self, address: Address, slot: Slot, word: Word) -> None:
@@ -314,16 +305,33 @@ class State:
     def _entry(self, address: Address) -> _Entry:
         entry = self._entries.get(address)
         if entry is None:
-            cache = self._cache
-            is_head = cache.root == self._base
-            account = cache.accounts.get(address) if is_head else None
-            if account is None:
-                leaf = self._accounts.get(hash_key(address))
-                account = decode_account(leaf) if leaf is not None else Account()
-                if is_head:
-                    cache.keep_account(address, account)
-            entry = self._entries[address] = _Entry(account)
+            entry = self._entries[address] = _Entry(self._load_account(address))
         return entry
+
+    def _load_account(self, address: Address) -> Account:
+        """An account as of the base; a state that is read from elsewhere overrides this."""
+        cache = self._cache
+        is_head = cache.root == self._base
+        account = cache.accounts.get(address) if is_head else None
+        if account is None:
+            leaf = self._accounts.get(hash_key(address))
+            account = decode_account(leaf) if leaf is not None else Account()
+            if is_head:
+                cache.keep_account(address, account)
+        return account
+
+    def _load_word(self, address: Address, slot: Slot) -> Word:
+        """A word that this state did not write, before or after a commit: as it was at its base;
+        a state that is read from elsewhere overrides this."""
+        cache = self._cache
+        is_head = cache.root == self._base
+        word = cache.words.get((address, slot)) if is_head else None
+        if word is None:
+            leaf = self._storage(address, self._entries[address]).get(hash_key(slot))
+            word = _decode_word(leaf) if leaf is not None else 0
+            if is_head:
+                cache.keep_word(address, slot, word)
+        return word
 
     def _storage(self, address: Address, entry: _Entry) -> Trie:
         if entry.storage is None:
