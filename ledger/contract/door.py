@@ -2,11 +2,12 @@
 
 It charges before it works, keeps the words of the call, refuses writes where only reading is
 allowed, and once it has ended a call it ends it again at every touch. Typed storage stands on it
-in `storage`, messages and results in `execution`. 1 gas is about 10 ns of a server core.
+in `storage`, messages and results in `execution`. Prices are in `gas`.
 """
 
+from collections.abc import Callable
 from types import CellType
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 from ledger.contract.gas import (
     GAS_LOAD,
@@ -16,6 +17,7 @@ from ledger.contract.gas import (
     GAS_STORE_AGAIN,
     GAS_TOPIC,
 )
+from ledger.contract.messages import BlockContext, Message, Outcome
 from ledger.contract.signals import (
     PANIC_READ_ONLY,
     PANIC_SIZE,
@@ -34,23 +36,45 @@ ALLOCATED_BYTES_MAX = 8 << 20
 a Pi's memory (SANDBOX R11)."""
 
 
+Execute: TypeAlias = Callable[[State, BlockContext, Message, "CallStack"], Outcome]
+"""Runs the contract that a message is for, on the same stack; `execution` gives it."""
+
+
+class CallStack:
+    """What all calls of one transaction share."""
+
+    __slots__ = ("addresses", "allocated", "execute", "logs", "reentered", "rules_version")
+
+    def __init__(self, execute: Execute | None = None, rules_version: int = 1) -> None:
+        self.execute = execute
+        self.rules_version = rules_version
+        self.addresses: list[Address] = []
+        """The contracts that are running, the outermost first."""
+        self.allocated = 0
+        self.logs: list[Log] = []
+        self.reentered: set[Address] = set()
+        """Contracts that were entered for writing while they waited for a call of their own."""
+
+
 class Door:
     """One call's way to its storage. Fields are read by execution after the call."""
 
     __slots__ = (
         "address",
-        "allocated",
         "cell",
         "gas_left",
         "latched",
-        "logs",
         "read_only",
+        "stack",
         "state",
         "words",
         "written",
     )
 
-    def __init__(self, state: State, address: Address, read_only: bool) -> None:
+    def __init__(
+        self, state: State, address: Address, read_only: bool, stack: CallStack | None = None
+    ) -> None:
+        self.stack = CallStack() if stack is None else stack
         self.state = state
         self.address = address
         self.read_only = read_only
@@ -58,8 +82,6 @@ class Door:
         """The gas left, shared with the instrumented code; set once that is bound."""
         self.words: dict[Slot, Word] = {}
         self.written: set[Slot] = set()
-        self.logs: list[Log] = []
-        self.allocated = 0
         self.latched: Signal | None = None
         self.gas_left = 0
         """When latched by something else than out of gas: the gas at that moment."""
@@ -84,8 +106,9 @@ class Door:
 
     def allocate(self, size: int) -> None:
         """Count `size` bytes before they are made; past the limit the call ends."""
-        self.allocated += size
-        if self.allocated > ALLOCATED_BYTES_MAX:
+        stack = self.stack
+        stack.allocated += size
+        if stack.allocated > ALLOCATED_BYTES_MAX:
             self.latch(Panicked(PANIC_SIZE))
 
     # `load` and `store` charge by themselves: they are most of what a metering call does.

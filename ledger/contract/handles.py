@@ -172,13 +172,19 @@ def locate_inside(type: StorageType) -> int:
 
 def make_array(type: ArrayType, structs: Structs) -> Callable[[Door, Slot], Any]:
     """A dynamic array, its length at the base."""
-    if isinstance(type.element, HANDLES):
+    if isinstance(type.element, (MapType, ArrayType, RoleType, FixedListType)):
         return make_array_of_handles(type.element, structs)
+    assert not isinstance(type.element, OptionalType), "Optional is for maps"
     accesses, stride = make_element_accesses(type.element, structs)
     each, zero = len(accesses), accesses[0].zero
+    load_whole = make_access(ListType(type.element), structs).load
 
     class Array(Handle):
         __slots__ = ()
+
+        def list__(self) -> Any:
+            """All elements, copied into a list in memory."""
+            return load_whole(self.door, self.base)
 
         def __len__(self) -> int:
             return self.door.load(self.base)
@@ -260,8 +266,14 @@ def make_fixed(type: FixedListType, structs: Structs) -> Callable[[Door, Slot], 
     each = len(accesses)
     element: StorageType = type.element
 
+    load_whole = make_access(type, structs).load
+
     class Fixed(Handle):
         __slots__ = ()
+
+        def list__(self) -> Any:
+            """All elements, copied into a list in memory."""
+            return load_whole(self.door, self.base)
 
         def __len__(self) -> int:
             return size
@@ -294,23 +306,28 @@ def type_with(base: type[Handle], **members: Any) -> Callable[[Door, Slot], Any]
     return made
 
 
-class Reference(Handle):
-    """A struct in storage, of which single members are read and written."""
+class Reference:
+    """A struct in storage, of which single members are read and written by their names."""
 
-    __slots__ = ()
+    __slots__ = ("base__", "door__")
+
+    def __init__(self, door: Door, base: Slot) -> None:
+        self.door__ = door
+        self.base__ = base
 
 
 def make_reference(struct: StructType, structs: Structs) -> Callable[[Door, Slot], Any]:
     """Properties by member: `f` its value, `f__at` a handle where it has parts of its own."""
     members: dict[str, Any] = {}
-    for (name, type), (at, access) in zip(
+    for (name, member), (at, access) in zip(
         struct.fields, make_member_accesses(struct, structs), strict=True
     ):
         members[name] = _make_member(access, at)
-        parts = make_parts(type, structs)
+        parts = make_parts(member, structs)
         if parts is not None:
             members[f"{name}__at"] = _make_member_parts(parts, at)
-    return type_with(Reference, **members)
+    made: type[Reference] = type("Reference", (Reference,), {"__slots__": (), **members})
+    return made
 
 
 def make_parts(type: StorageType, structs: Structs) -> Callable[[Door, Slot], Any] | None:
@@ -328,13 +345,13 @@ def make_parts(type: StorageType, structs: Structs) -> Callable[[Door, Slot], An
 def _make_member(access: Access, at: int) -> property:
     load, store = access.load, access.store
     return property(
-        lambda ref: load(ref.door, slot_after(ref.base, at)),
-        lambda ref, value: store(ref.door, slot_after(ref.base, at), value),
+        lambda ref: load(ref.door__, slot_after(ref.base__, at)),
+        lambda ref, value: store(ref.door__, slot_after(ref.base__, at), value),
     )
 
 
 def _make_member_parts(parts: Callable[[Door, Slot], Any], at: int) -> property:
-    return property(lambda ref: parts(ref.door, slot_after(ref.base, at)))
+    return property(lambda ref: parts(ref.door__, slot_after(ref.base__, at)))
 
 
 class RoleHandle(Handle):

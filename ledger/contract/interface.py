@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from ledger.contract.door import TEXT_BYTES_MAX
-from ledger.contract.handles import make_key_encoder
-from ledger.contract.layout import WORD_BYTES, get_value_size, name_value_type
+from ledger.contract.layout import get_value_size
 from ledger.contract.model import (
     ContractModel,
     Kind,
@@ -21,40 +19,34 @@ from ledger.contract.model import (
     RecordModel,
     external_name,
 )
-from ledger.contract.signals import PANIC_RANGE, PANIC_SIZE, Panicked
-from ledger.contract.storage import Structs, count_words
+from ledger.contract.storage import Structs
 from ledger.contract.types import (
     ADDRESS,
     STRING,
-    BytesType,
+    EnumType,
+    FixedListType,
     ListType,
-    StringType,
     StructType,
     TupleType,
     ValueType,
 )
-from ledger.crypto.keccak import keccak256
+from ledger.contract.values import (
+    Charge,
+    Values,
+    count_encoded,
+    make_topic_encoder,
+    name_type,
+)
 from ledger.encoding import abi
-from ledger.errors import EncodingError
 
 UNAUTHORIZED = RecordModel(
     "Unauthorized", (Parameter("account", ADDRESS), Parameter("role", STRING))
 )
 """What a caller without the role of `@write(by=role)` gets; in the ABI of contracts with roles."""
-
-
-def name_type(type: ValueType) -> str:
-    """The type as signatures spell it: a struct is a tuple in brackets."""
-    match type:
-        case StringType():
-            return "string"
-        case BytesType():
-            return "bytes"
-        case ListType():
-            return f"{name_type(type.element)}[]"
-        case StructType():
-            return f"({','.join([name_type(member) for _, member in type.fields])})"
-    return name_value_type(type)
+CALL_FAILED = RecordModel("CallFailed", (Parameter("callee", ADDRESS),))
+"""A call of another contract that failed and gave no reason; in the ABI of contracts that call."""
+RECEIVE = "receive"
+"""The method that a plain transfer reaches; its selector is no call data at all."""
 
 
 def split_returns(type: ValueType | None) -> tuple[ValueType, ...]:
@@ -83,7 +75,9 @@ def describe_abi(model: ContractModel) -> list[dict[str, Any]]:
         }
         if method.kind is Kind.CONSTRUCTOR:
             entries.append({"type": "constructor", **entry})
-        elif method.kind is not Kind.INTERNAL:
+        elif method.name == RECEIVE:
+            entries.append({"type": "receive", "stateMutability": "payable"})
+        elif method.kind in (Kind.VIEW, Kind.WRITE):
             outputs = [
                 _describe_parameter(Parameter("", type), model.name)
                 for type in split_returns(method.returns)
@@ -104,11 +98,14 @@ def describe_abi(model: ContractModel) -> list[dict[str, Any]]:
 
 def _describe_parameter(parameter: Parameter, contract: str) -> dict[str, Any]:
     suffix, type = "", parameter.type
-    while isinstance(type, ListType):
-        suffix, type = suffix + "[]", type.element
+    while isinstance(type, ListType | FixedListType):
+        size = type.size if isinstance(type, FixedListType) else ""
+        suffix, type = f"[{size}]{suffix}", type.element
     entry: dict[str, Any] = {"name": external_name(parameter.name)}
     if not isinstance(type, StructType):
-        return {**entry, "type": name_type(type) + suffix, "internalType": name_type(type) + suffix}
+        name = name_type(type)
+        internal = f"enum {contract}.{type.name}" if isinstance(type, EnumType) else name
+        return {**entry, "type": name + suffix, "internalType": internal + suffix}
     components = [
         _describe_parameter(Parameter(name, member), contract) for name, member in type.fields
     ]
@@ -117,108 +114,34 @@ def _describe_parameter(parameter: Parameter, contract: str) -> dict[str, Any]:
 
 
 def list_errors(model: ContractModel) -> tuple[RecordModel, ...]:
-    """The declared errors, and the built-in one where a method has a role."""
+    """The declared errors, and the built-in ones that the contract may end with."""
     has_role = any(method.role is not None for method in model.methods)
-    return (*model.errors, UNAUTHORIZED) if has_role else model.errors
+    return (
+        *model.errors,
+        *((UNAUTHORIZED,) if has_role else ()),
+        *((CALL_FAILED,) if model.interfaces or model.sends else ()),
+    )
 
 
-# ---- values through the doors --------------------------------------------------------------------
+def compute_interface_id(methods: Sequence[MethodModel]) -> bytes:
+    """The 4 bytes that name an interface (ERC-165): its selectors, exclusive or."""
+    number = 0
+    for method in methods:
+        number ^= int.from_bytes(find_selector(method), "big")
+    return number.to_bytes(4, "big")
 
 
-class Values:
-    """A list of types at a door: values out to bytes, range-checked, and bytes in to values."""
-
-    __slots__ = ("_codec", "_convert", "_size", "_words", "types")
-
-    def __init__(self, types: Sequence[ValueType], structs: Structs) -> None:
-        self.types = tuple(types)
-        self._codec = abi.codec(tuple([name_type(type) for type in types]))
-        dynamic = any(is_dynamic(type) for type in types)
-        self._size = None if dynamic else self._codec.size // WORD_BYTES
-        self._words: list[Callable[[Any], bytes]] | None = None
-        if all(get_value_size(type) for type in types):
-            self._words = [make_key_encoder(type) for type in types]
-        self._convert = [
-            (index, convert)
-            for index, type in enumerate(types)
-            if (convert := make_converter(type, structs)) is not None
-        ]
-
-    def decode(self, data: bytes) -> Sequence[Any]:
-        """Strictly: all of `data`, or EncodingError. A text over its limit is a panic."""
-        values = self._codec.decode(data)
-        if not self._convert:
-            return values
-        converted = list(values)
-        for index, convert in self._convert:
-            converted[index] = convert(converted[index])
-        return converted
-
-    def count_words(self, values: Sequence[Any]) -> int:
-        """Words that `encode` will make, for the charge before it."""
-        if self._size is not None:
-            return self._size
-        return sum(
-            [count_encoded(type, value) for type, value in zip(self.types, values, strict=True)]
-        )
-
-    def encode(self, values: Sequence[Any]) -> bytes:
-        if self._words is not None:  # most events and results; a third of the codec's time
-            return b"".join([encode(v) for encode, v in zip(self._words, values, strict=True)])
-        try:
-            return self._codec.encode(values)
-        except EncodingError as error:
-            raise Panicked(PANIC_RANGE) from error
+def find_selector(method: MethodModel) -> bytes:
+    types = [parameter.type for parameter in method.parameters]
+    return abi.selector(name_signature(external_name(method.name), types))
 
 
-def is_dynamic(type: ValueType) -> bool:
-    match type:
-        case BytesType() | StringType() | ListType():
-            return True
-        case StructType():
-            return any(is_dynamic(member) for _, member in type.fields)
-    return False
-
-
-def count_encoded(type: ValueType, value: Any) -> int:
-    """Words of a value's encoding, its offset included."""
-    match type:
-        case BytesType():
-            return 2 + count_words(len(value))
-        case StringType():
-            ascii_ = value.isascii()
-            return 2 + count_words(len(value) if ascii_ else len(value.encode("utf-8")))
-        case ListType():
-            return 2 + sum([count_encoded(type.element, element) for element in value])
-        case StructType():
-            members = zip([member for _, member in type.fields], value, strict=True)
-            return is_dynamic(type) + sum([count_encoded(*member) for member in members])
-    return 1
-
-
-def make_converter(type: ValueType, structs: Structs) -> Callable[[Any], Any] | None:
-    """From what the codec decodes to what a method sees; None where they are the same."""
-    match type:
-        case BytesType() | StringType():
-            return _check_text
-        case StructType():
-            make = structs[type.name]
-            return lambda values: make(*values)
-        case ListType():
-            convert = make_converter(type.element, structs)
-            return None if convert is None else lambda values: [convert(each) for each in values]
-    return None
-
-
-def _check_text(value: Any) -> Any:
-    if len(value) > TEXT_BYTES_MAX:
-        raise Panicked(PANIC_SIZE)
-    return value
+# ---- entries, errors, events ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A method that can be reached from outside; the constructor's selector is empty."""
+    """A method with a door; the selector of constructor, migration and `receive` is empty."""
 
     method: MethodModel
     selector: bytes
@@ -229,12 +152,17 @@ class Entry:
         """What a method returned, one value for each output."""
         return result if isinstance(self.method.returns, TupleType) else (result,)
 
+    def read_results(self, values: Sequence[Any]) -> Any:
+        """What a caller of the method sees of its outputs: nothing, one value or a tuple."""
+        if isinstance(self.method.returns, TupleType):
+            return tuple(values)
+        return values[0] if values else None
+
 
 def make_entry(method: MethodModel, structs: Structs) -> Entry:
     types = [parameter.type for parameter in method.parameters]
-    selector = b""
-    if method.kind is not Kind.CONSTRUCTOR:
-        selector = abi.selector(name_signature(external_name(method.name), types))
+    has_none = method.kind in (Kind.CONSTRUCTOR, Kind.MIGRATION) or method.name == RECEIVE
+    selector = b"" if has_none else find_selector(method)
     returns = Values(split_returns(method.returns), structs)
     return Entry(method, selector, Values(types, structs), returns)
 
@@ -256,13 +184,24 @@ class ErrorCodec:
 class EventCodec:
     """An event as a log: topics are its signature's hash and the indexed fields."""
 
-    __slots__ = ("_data", "_encoders", "_indexed", "_pick", "_rest", "model", "topic", "topics")
+    __slots__ = (
+        "_data",
+        "_encoders",
+        "_hashed",
+        "_indexed",
+        "_pick",
+        "_rest",
+        "model",
+        "topic",
+        "topics",
+    )
 
     def __init__(self, event: RecordModel, structs: Structs) -> None:
         self.model = event
         types = [field.type for field in event.fields]
         self.topic = abi.topic(name_signature(event.name, types))
         self._indexed = [index for index, field in enumerate(event.fields) if field.indexed]
+        self._hashed = [index for index in self._indexed if not get_value_size(types[index])]
         self._encoders = [(index, make_topic_encoder(types[index])) for index in self._indexed]
         self.topics = 1 + len(self._indexed)
         self._rest = [index for index, field in enumerate(event.fields) if not field.indexed]
@@ -276,9 +215,12 @@ class EventCodec:
         else:
             self._pick = lambda values: [values[index] for index in rest]
 
-    def count_words(self, values: Sequence[Any]) -> int:
-        """Words of data that `encode` will make."""
-        return self._data.count_words(self._pick(values))
+    def count_words(self, values: Sequence[Any], charge: Charge) -> int:
+        """Words that `encode` will make or hash beside the topics."""
+        counted = self._data.count_words(self._pick(values), charge)
+        for index in self._hashed:
+            counted += count_encoded(self.model.fields[index].type, values[index], charge)
+        return counted
 
     def encode(self, values: Sequence[Any]) -> tuple[tuple[bytes, ...], bytes]:
         """(topics, data) of the log."""
@@ -294,24 +236,3 @@ class EventCodec:
         for index, value in zip(self._rest, self._data.decode(data), strict=True):
             values[index] = value
         return values
-
-
-def make_topic_encoder(type: ValueType) -> Callable[[Any], bytes]:
-    """A value of one word as it is; a longer one as the hash of its parts, padded, in place."""
-    if get_value_size(type):
-        return make_key_encoder(type)
-    if isinstance(type, StringType | BytesType):
-        encode = make_key_encoder(type)
-        return lambda value: keccak256(encode(value))
-    return lambda value: keccak256(_encode_in_place(type, value))
-
-
-def _encode_in_place(type: ValueType, value: Any) -> bytes:
-    match type:
-        case StructType():
-            parts = zip([member for _, member in type.fields], value, strict=True)
-            return b"".join([_encode_in_place(member, each) for member, each in parts])
-        case ListType():
-            return b"".join([_encode_in_place(type.element, each) for each in value])
-    data = make_key_encoder(type)(value)
-    return data.ljust(WORD_BYTES * count_words(len(data)), b"\0")

@@ -79,6 +79,8 @@ class ContractModel:
     constants: dict[str, int | bool | str | bytes] = field(default_factory=dict)
     enums: tuple[EnumType, ...] = ()
     interfaces: tuple[InterfaceModel, ...] = ()
+    sends: bool = False
+    """Whether it calls `self.send`."""
     codecs: tuple[tuple[ValueType, ...], ...] = ()
     """What its calls of `abi_encode` and `abi_decode` name, by number."""
 

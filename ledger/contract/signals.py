@@ -9,6 +9,8 @@ PANIC_RANGE = 0x11
 """An integer outside its declared type at a door, or past 512 bits inside."""
 PANIC_ZERO = 0x12
 """Division by zero."""
+PANIC_ENUM = 0x21
+"""An integer that is none of an enum's members."""
 PANIC_POP = 0x31
 """`pop()` of an empty array."""
 PANIC_INDEX = 0x32
@@ -40,6 +42,14 @@ class Reverted(Signal):
         super().__init__(name, values)
         self.name = name
         self.values = values
+
+
+class PassedOn(Signal):
+    """A revert or panic of a called contract, with its data, that ends the caller as well."""
+
+    def __init__(self, output: bytes) -> None:
+        super().__init__(output)
+        self.output = output
 
 
 class Refused(Signal):

@@ -11,7 +11,6 @@ from itertools import chain, repeat
 from typing import Any, NoReturn
 
 from ledger.contract.door import TEXT_BYTES_MAX, Door
-from ledger.contract.expressions import LIST_ITEMS_MAX
 from ledger.contract.gas import GAS_HASH, GAS_TEXT, GAS_TEXT_WORD
 from ledger.contract.helpers import ITEM_SIZE
 from ledger.contract.layout import (
@@ -24,6 +23,7 @@ from ledger.contract.layout import (
     slot_after,
     slots_from,
 )
+from ledger.contract.places import LIST_ITEMS_MAX
 from ledger.contract.signals import (
     PANIC_INDEX,
     PANIC_RANGE,

@@ -244,7 +244,7 @@ def test_where_only_reading_is_allowed_every_write_panics():
     assert_panics(PANIC_READ_ONLY, role.grant, b"\1" * 20)
     door = open_door(state, read_only=True)
     assert_panics(PANIC_READ_ONLY, door.open_log, 1, 0)
-    assert state.words == {} and door.logs == []
+    assert state.words == {} and door.stack.logs == []
 
 
 # ---- gas and the latch ---------------------------------------------------------------------------
@@ -298,7 +298,7 @@ def test_out_of_gas_is_raised_again_at_every_touch():
         with pytest.raises(OutOfGas) as again:
             touch()
         assert again.value is first.value
-    assert state.words == {} and door.logs == []
+    assert state.words == {} and door.stack.logs == []
     assert door.gas_left == 0
 
 
