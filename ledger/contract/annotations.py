@@ -50,7 +50,9 @@ VALUE_NAMES: dict[str, ValueType] = {
 }
 _API_NAMES = """
 Contract Enum Event Revert Struct Map Array Fixed Role Optional indexed view write payable
-ZERO_ADDRESS
+ZERO_ADDRESS ROUND_FLOOR ROUND_CEILING ROUND_HALF_UP ROUND_HALF_EVEN mul_div
+keccak256 ecrecover hash_struct eip712_domain eip712_digest abi_encode abi_encode_packed abi_decode
+coin_balance has_code
 """
 _BUILTIN_NAMES = """
 abs aiter all anext any ascii bin bool breakpoint bytearray bytes callable chr classmethod compile
@@ -106,6 +108,7 @@ class Declarations:
     errors: dict[str, RecordModel] = field(default_factory=dict)
     constants: dict[str, int | bool | str | bytes] = field(default_factory=dict)
     constant_types: dict[str, ValueType] = field(default_factory=dict)
+    codecs: dict[tuple[ValueType, ...], int] = field(default_factory=dict)  # numbered by `check`
     names: set[str] = field(default_factory=set)  # everything a module-level statement binds
 
     def bind(self, name: str, at: ast.AST) -> None:

@@ -12,6 +12,7 @@ from enum import IntEnum
 from typing import (
     Annotated,
     Any,
+    NoReturn,
     Protocol,
     TypeVar,
     dataclass_transform,
@@ -20,6 +21,8 @@ from typing import (
 from typing import (
     Annotated as Fixed,
 )
+
+from ledger.crypto.keccak import keccak256 as _keccak256
 
 # Inside a method all of these are plain int and bytes; the compiler holds them to their sizes.
 # fmt: off
@@ -50,6 +53,9 @@ from builtins import (
 __all__ = [  # noqa: RUF022 - by kind
     "ZERO_ADDRESS", "Array", "Contract", "Enum", "Event", "Fixed", "Map", "Optional", "Revert",
     "Role", "Struct",
+    "ROUND_FLOOR", "ROUND_CEILING", "ROUND_HALF_UP", "ROUND_HALF_EVEN", "mul_div", "keccak256",
+    "ecrecover", "hash_struct", "eip712_domain", "eip712_digest", "abi_encode",
+    "abi_encode_packed", "abi_decode", "coin_balance", "has_code",
     "address", "indexed", "payable", "string", "view", "write",
     "uint8", "uint16", "uint24", "uint32", "uint40", "uint48", "uint56", "uint64", "uint72",
     "uint80", "uint88", "uint96", "uint104", "uint112", "uint120", "uint128", "uint136",
@@ -207,3 +213,75 @@ def payable(*, by: Role) -> Callable[[F], F]: ...
 def payable(method: F | None = None, /, *, by: Role | None = None) -> F | Callable[[F], F]:
     """A write (or the constructor) that may carry native coin; others refuse it."""
     return view if method is None else method
+
+
+# What follows runs on a chain, in tests on that of `ledger.contract.testing`.
+
+ROUND_FLOOR = "ROUND_FLOOR"
+"""Down, towards minus infinity."""
+ROUND_CEILING = "ROUND_CEILING"
+"""Up, towards plus infinity."""
+ROUND_HALF_UP = "ROUND_HALF_UP"
+"""To the nearest; a tie away from zero."""
+ROUND_HALF_EVEN = "ROUND_HALF_EVEN"
+"""To the nearest; a tie to the even one."""
+
+
+def _on_chain(name: str) -> NoReturn:
+    raise TypeError(f"{name} runs on a chain: deploy the contract with ledger.contract.testing")
+
+
+def mul_div(a: int, b: int, c: int, rounding: str, /) -> int:
+    """a * b / c, exact between, rounded by one of the ROUND_ constants, written in place."""
+    _on_chain("mul_div")
+
+
+def keccak256(data: bytes, /) -> bytes:
+    """The 32 bytes of Keccak-256; of a literal, also as a module constant."""
+    return _keccak256(data)
+
+
+def ecrecover(digest: bytes, /, *signature: int | bytes) -> bytes:
+    """The address that signed: `ecrecover(digest, signature)` with 65 bytes r, s, v, or
+    `ecrecover(digest, v, r, s)`. The zero address where nobody did, or with a high s."""
+    _on_chain("ecrecover")
+
+
+def hash_struct(value: Struct, /) -> bytes:
+    """EIP-712's hashStruct; type and members are named as in the ABI."""
+    _on_chain("hash_struct")
+
+
+def eip712_domain(name: str, version: str, /) -> bytes:
+    """The domain separator of this contract on this chain."""
+    _on_chain("eip712_domain")
+
+
+def eip712_digest(domain: bytes, struct_hash: bytes, /) -> bytes:
+    """What a wallet signs of typed data."""
+    _on_chain("eip712_digest")
+
+
+def abi_encode(*values: object) -> bytes:
+    """Solidity's abi.encode; integers as uint256, or int256 where they may be negative."""
+    _on_chain("abi_encode")
+
+
+def abi_encode_packed(*values: object) -> bytes:
+    """Solidity's abi.encodePacked; an integer must say its width: uint64(x)."""
+    _on_chain("abi_encode_packed")
+
+
+def abi_decode(data: bytes, /, *types: Any) -> Any:
+    """Strictly: `a, b = abi_decode(data, uint256, address)`; ill-formed data is a panic."""
+    _on_chain("abi_decode")
+
+
+def coin_balance(account: bytes, /) -> int:
+    """What an account holds of the native coin, in wei."""
+    _on_chain("coin_balance")
+
+
+def has_code(account: bytes, /) -> bool:
+    """Whether a contract stands at an address."""
+    _on_chain("has_code")

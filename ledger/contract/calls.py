@@ -1,45 +1,33 @@
 """What may be called in a method, with what, and what it gives (rules R5, R7, R8, R10).
 
-What belongs here: builtins, structs, events, methods of self, of lists and of storage handles.
-Events are made in `self.emit`, reverts in `raise`, so that neither is ever a value.
+What belongs here: structs, events, methods of self, of lists and of storage handles. Functions
+that are called by a plain name are `functions`. Events are made in `self.emit`, reverts in `raise`,
+so that neither is ever a value.
 """
 
 import ast
 from collections.abc import Sequence
-from typing import cast
 
-from ledger.contract import ranges
-from ledger.contract.expressions import Expressions
+from ledger.contract.functions import Functions
 from ledger.contract.model import Kind, Parameter
 from ledger.contract.places import (
-    ARRAY_ITEMS_MAX,
-    LIST_ITEMS_MAX,
-    TEXT_SIZE_MAX,
     Type,
     describe,
     inside,
     is_self,
 )
-from ledger.contract.ranges import Range, range_of
 from ledger.contract.rules import breach
 from ledger.contract.types import (
     ADDRESS,
-    BYTES,
     HANDLES,
-    SEQUENCES,
     ArrayType,
-    EnumType,
-    FixedListType,
-    IntType,
     ListType,
     MapType,
     RoleType,
-    TupleType,
-    ValueType,
 )
 
 
-class Calls(Expressions):
+class Calls(Functions):
     """Types the calls of one contract."""
 
     def of_Call(self, node: ast.Call) -> Type:
@@ -58,11 +46,7 @@ class Calls(Expressions):
                 fields = tuple(Parameter(*field) for field in struct.fields)
                 self.record(node, fields, door=False)
                 return struct
-            if len(node.args) == 1 and not node.keywords:
-                converted = self.conversion(node, function.id, node.args[0])
-                if converted is not None:
-                    return converted
-            return self.builtin(node, function.id)
+            return self.by_name(node, function.id)
         if not isinstance(function, ast.Attribute):
             raise breach("form", node, "call a name or a method")
         if node.keywords:
@@ -73,31 +57,6 @@ class Calls(Expressions):
         if is_self(function.value):
             return self.internal(node, function.attr)
         return self.on_container(node, function)
-
-    def conversion(self, node: ast.Call, name: str, item: ast.expr) -> Type | None:
-        """`uint64(x)` of an integer or enum, `State(x)` of an integer, `list(...)` of a list."""
-        declared = self.parsed.declarations
-        if name in declared.enums:
-            self.integer(item)
-            self.helpers[node] = "member"
-            return declared.enums[name]
-        kind = declared.find_value(name)
-        if isinstance(kind, IntType):
-            wanted = range_of(kind)
-            found = self.value(item)
-            if isinstance(found, EnumType):
-                self.types[item] = Range(0, len(found.members) - 1)
-            return self.integer(item, wanted)
-        if name == "list":
-            held = self.place(item)
-            if isinstance(held, ArrayType) and not isinstance(held.element, HANDLES):
-                return ListType(held.element)
-            if isinstance(held, SEQUENCES):
-                if item not in self.stored:
-                    self.helpers[node] = "copy"
-                return held
-            raise breach("type", item, "list(...) copies a list, or an Array of values")
-        return None
 
     def record(self, node: ast.Call, fields: Sequence[Parameter], door: bool) -> None:
         """The arguments of a struct, event or revert: by place, then by name, each once."""
@@ -161,45 +120,3 @@ class Calls(Expressions):
     def check_not_iterated(self, node: ast.expr) -> None:
         if isinstance(node, ast.Name) and node.id in self.iterated:
             raise breach("iteration", node)
-
-    def builtin(self, node: ast.Call, name: str) -> Type:
-        arguments = node.args
-        if node.keywords:
-            raise breach("form", node, "names of arguments are for records only")
-        if name == "len" and len(arguments) == 1:
-            kind = self.place(arguments[0])
-            if isinstance(kind, FixedListType):
-                return Range(kind.size, kind.size)
-            if kind == BYTES or isinstance(kind, ListType | ArrayType):
-                stored = isinstance(kind, ArrayType) or arguments[0] in self.stored
-                return Range(0, ARRAY_ITEMS_MAX if stored else TEXT_SIZE_MAX)
-            raise breach("type", node, f"{describe(kind)} has no length")
-        if name == "abs" and len(arguments) == 1:
-            return ranges.compute_abs(self.integer(arguments[0]))
-        if name == "divmod" and len(arguments) == 2:
-            a, b = self.integer(arguments[0]), self.integer(arguments[1])
-            self.helpers[node] = "divide"
-            quotient = ranges.compute_binary(ast.FloorDiv(), a, b)
-            remainder = ranges.compute_binary(ast.Mod(), a, b)
-            return TupleType(cast(tuple[ValueType, ...], (quotient, remainder)))
-        if name in ("min", "max", "sum") and len(arguments) == 1:
-            return self.over_list(node, name)
-        if name in ("min", "max") and len(arguments) > 1:
-            found = [self.integer(item) for item in arguments]
-            pick = min if name == "min" else max
-            return Range(pick(item.low for item in found), pick(item.high for item in found))
-        if name in ("range", "enumerate", "zip"):
-            raise breach("type", node, f"{name}() is for the head of a for loop")
-        if name in self.parsed.declarations.names:
-            raise breach("type", node, "events stand in self.emit(...), reverts in raise")
-        raise breach("name", node, "not a function of this language")
-
-    def over_list(self, node: ast.Call, name: str) -> Type:
-        kind = self.value(node.args[0])
-        item = inside(kind.element) if isinstance(kind, SEQUENCES) else None
-        if not isinstance(item, Range):
-            raise breach("type", node, f"{name} takes a list of integers")
-        self.helpers[node] = {"min": "least", "max": "greatest", "sum": "total"}[name]
-        if name == "sum":
-            return Range(min(0, item.low * LIST_ITEMS_MAX), max(0, item.high * LIST_ITEMS_MAX))
-        return item

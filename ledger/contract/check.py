@@ -27,6 +27,7 @@ class Checked:
     helpers: dict[ast.expr, str]
     stored: set[ast.expr]
     heads: dict[ast.AST, str]
+    codecs: dict[ast.expr, int]
     expanded: dict[ast.AugAssign, ast.BinOp]
     calls: dict[str, dict[str, ast.expr]]  # by method: the methods it calls, and where
     order: list[str]  # the methods, each after those it calls
@@ -42,7 +43,7 @@ class Checked:
 
 def check_contract(parsed: Parsed) -> Checked:
     """Type every expression of every method; a Breach names the rule that is broken."""
-    checked = Checked(parsed, {}, {}, {}, set(), {}, {}, {}, [])
+    checked = Checked(parsed, {}, {}, {}, set(), {}, {}, {}, {}, [])
     writes: dict[str, ast.AST | None] = {}
     for method in parsed.model.methods:
         checker = Statements(parsed, method)
@@ -52,6 +53,7 @@ def check_contract(parsed: Parsed) -> Checked:
         checked.helpers.update(checker.helpers)
         checked.stored.update(checker.stored)
         checked.heads.update(checker.heads)
+        checked.codecs.update(checker.codecs)
         checked.expanded.update(checker.expanded)
         checked.calls[method.name], writes[method.name] = checker.calls, checker.writes
     check_calls(checked, writes)

@@ -7,6 +7,7 @@ hash and `rules.RULES_VERSION`.
 
 import ast
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import CellType, CodeType, FunctionType
 from typing import Any, NoReturn
 
@@ -108,6 +109,7 @@ def compile_contract(source: bytes, filename: str = "<contract>") -> CompiledCon
     with located(source):
         parsed = parse_module(read_tree(source))
         checked = check_contract(parsed)
+    model = replace(parsed.model, codecs=tuple(parsed.declarations.codecs))
     instrument = Instrument(checked)
     functions = [instrument.method(function) for function in parsed.functions.values()]
     tree = build_module(functions, sorted(parsed.declarations.names))
@@ -117,7 +119,7 @@ def compile_contract(source: bytes, filename: str = "<contract>") -> CompiledCon
     for name in checked.order:
         below = [item for other in checked.calls[name] for item in needs[other]]
         needs[name] = (*dict.fromkeys(below), codes[f"self.{name}"])
-    return CompiledContract(parsed.model, needs)
+    return CompiledContract(model, needs)
 
 
 def inner_code(code: CodeType) -> list[CodeType]:

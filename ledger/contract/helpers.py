@@ -10,6 +10,7 @@ from types import CellType
 from typing import NoReturn, Protocol, TypeVar
 
 from ledger.contract.gas import (
+    GAS_MUL_DIV,
     PAIRING_GAS,
     price_bytes,
     price_fold,
@@ -98,6 +99,22 @@ class Sized:
         if 0 <= number < count:
             return number
         raise Panicked(PANIC_ENUM)
+
+    def mul_div(self, a: int, b: int, c: int, rounding: str) -> int:
+        """a * b // c, exact between, and rounded as asked."""
+        self.charge(GAS_MUL_DIV)
+        quotient, rest = divmod(a * b, c or self.zero())
+        if rest and rounding != "ROUND_FLOOR":  # the fraction is rest / c, both of one sign
+            twice = 2 * abs(rest) - abs(c)
+            if rounding == "ROUND_CEILING" or twice > 0:
+                quotient += 1
+            elif twice == 0:  # a tie: away from zero, or to the even neighbour
+                quotient += quotient >= 0 if rounding == "ROUND_HALF_UP" else quotient & 1
+        return quotient if -INT_MAX <= quotient <= INT_MAX else self.overflow()
+
+    def signature(self, v: int, r: bytes, s: bytes) -> bytes:
+        """r, s and v as wallets join them."""
+        return r + s + v.to_bytes(1, "big")
 
     # -- bytes and text ----------------------------------------------------------------------
 

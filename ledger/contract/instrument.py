@@ -12,11 +12,12 @@ from collections.abc import Sequence
 
 from ledger.contract.annotations import VALUE_NAMES
 from ledger.contract.check import Checked
+from ledger.contract.functions import HOST_METHODS
 from ledger.contract.gas import ENTRY_GAS, GAS_REFERENCE, TEST_GAS, TURN_GAS, compute_weight
 from ledger.contract.parse import plain_body
 from ledger.contract.places import is_self
 from ledger.contract.ranges import Range
-from ledger.contract.types import BYTES, SEQUENCES, EnumType
+from ledger.contract.types import BYTES, SEQUENCES, EnumType, StructType
 
 _LEAVES = (ast.Return, ast.Raise)
 _LOAD, _STORE = ast.Load(), ast.Store()
@@ -340,6 +341,8 @@ class Instrument:
             elif not is_self(function.value):
                 function.value = self.lower(function.value)
                 owner = [function.value]
+        elif isinstance(function, ast.Name) and function.id in HOST_METHODS:
+            return self.host_call(node, function.id)
         node.args = [self.lower(item) for item in node.args]
         for keyword in node.keywords:
             keyword.value = self.lower(keyword.value)
@@ -347,6 +350,10 @@ class Instrument:
             kind = self.checked.types.get(node)
             assert isinstance(kind, EnumType)
             return call_helper(helper, *node.args, ast.Constant(len(kind.members)))
+        if helper == "mul_div":
+            rounding = node.args[3]
+            assert isinstance(rounding, ast.Name)
+            node.args[3] = ast.Constant(rounding.id)
         if helper:
             return call_helper(helper, *owner, *node.args)
         if isinstance(function, ast.Name) and function.id == "list":
@@ -354,3 +361,22 @@ class Instrument:
         if isinstance(function, ast.Name) and function.id in VALUE_NAMES:
             return node.args[0]  # a conversion: its argument is tested
         return node
+
+    def host_call(self, node: ast.Call, function: str) -> ast.expr:
+        """An export that the host does: `keccak256(x)` as `self.keccak256__(x)`."""
+        method = ast.Attribute(name("self"), HOST_METHODS[function], _LOAD)
+        number = ast.Constant(self.checked.codecs.get(node))
+        if function == "abi_decode":
+            values = ast.Call(method, [number, self.lower(node.args[0])], [])
+            one = len(node.args) == 2
+            return ast.Subscript(values, ast.Constant(0), _LOAD) if one else values
+        kind = self.checked.types.get(node.args[0])
+        arguments = [self.lower(item) for item in node.args]
+        if function in ("abi_encode", "abi_encode_packed"):
+            return ast.Call(method, [number, ast.Tuple(arguments, _LOAD)], [])
+        if function == "hash_struct":
+            assert isinstance(kind, StructType)
+            return ast.Call(method, [ast.Constant(kind.name), *arguments], [])
+        if function == "ecrecover" and len(arguments) > 2:
+            arguments[1:] = [call_helper("signature", *arguments[1:])]
+        return ast.Call(method, arguments, [])

@@ -12,9 +12,8 @@ from ledger.contract.annotations import (
     SELF_NAMES,
     Declarations,
     check_name,
-    literal_fits,
-    type_of_literal,
 )
+from ledger.contract.constants import parse_constant
 from ledger.contract.model import (
     ContractModel,
     Kind,
@@ -82,27 +81,6 @@ def parse_import(statement: ast.ImportFrom, declared: Declarations) -> None:
         if statement.module != "ledger.contract" or alias.name not in EXPORTS:
             raise breach("import", statement, f"ledger.contract has no {alias.name} for contracts")
         declared.imported.add(alias.name)
-
-
-def parse_constant(statement: ast.Assign | ast.AnnAssign, declared: Declarations) -> None:
-    target = statement.target if isinstance(statement, ast.AnnAssign) else statement.targets[0]
-    if not isinstance(target, ast.Name) or getattr(statement, "targets", [0])[1:]:
-        raise breach("constant", statement)
-    declared.bind(target.id, target)
-    node, negative = statement.value, False
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        node, negative = node.operand, True
-    value = node.value if isinstance(node, ast.Constant) else None
-    if not isinstance(value, int | str | bytes) or (negative and type(value) is not int):
-        raise breach("constant", statement)
-    value = -value if negative and isinstance(value, int) else value
-    kind = type_of_literal(value)
-    if isinstance(statement, ast.AnnAssign):
-        kind = declared.read_value(statement.annotation)
-        if not literal_fits(value, kind):
-            raise breach("type", statement, "the literal is not of that type")
-    declared.constants[target.id] = value
-    declared.constant_types[target.id] = kind
 
 
 def read_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> str:

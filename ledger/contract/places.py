@@ -88,7 +88,9 @@ class Places:
         self.tested: dict[ast.expr, Range] = {}  # the values a node may have at run time
         self.helpers: dict[ast.expr, str] = {}  # sized operations: the method of `helpers.Sized`
         self.stored: set[ast.expr] = set()  # expressions that name a place in storage
+        self.codecs: dict[ast.expr, int] = {}  # of abi_encode and abi_decode: their types' number
         self.locals: dict[str, Type] = {}  # of the method at hand
+        self.declared: dict[str, StorageType] = {}  # the annotated ones
         self.assigned: set[str] = set()
         self.named: set[str] = set()  # every name the method stores to
         self.calls: dict[str, ast.expr] = {}  # methods it calls, and where
@@ -179,13 +181,14 @@ class Places:
 
     def of_Name(self, node: ast.Name) -> Type:
         name, declared = node.id, self.parsed.declarations
+        kind: StorageType
         if name in self.named or name in self.locals:
             if name not in self.assigned:
                 raise breach("unassigned", node)
             return self.locals[name]
         if name in declared.constants:
-            value = declared.constants[name]
-            return Range(value, value) if type(value) is int else declared.constant_types[name]
+            value, kind = declared.constants[name], declared.constant_types[name]
+            return Range(int(value), int(value)) if isinstance(kind, IntType) else kind
         if name == "ZERO_ADDRESS" and name in declared.imported:
             return ADDRESS
         raise breach("handle" if name == "self" else "name", node)
@@ -235,6 +238,20 @@ class Places:
         elif not isinstance(node.value, ast.Name):
             self.helpers[node] = "element"
         return inside(kind)
+
+    def declared_type(self, node: ast.Attribute | ast.Subscript) -> StorageType:
+        """What a place was declared as; `place` gives integers as ranges."""
+        base = node.value
+        if isinstance(node, ast.Attribute) and is_self(base):
+            return self.fields[node.attr]
+        owner = self.types[base]
+        if isinstance(node, ast.Attribute):
+            assert isinstance(owner, StructType)
+            return dict(owner.fields)[node.attr]
+        if isinstance(owner, MapType):
+            return owner.plain_value
+        assert isinstance(owner, ArrayType | ListType | FixedListType)
+        return owner.element
 
     def slice(self, node: ast.Subscript, part: ast.Slice, owner: Type) -> Type:
         if owner != BYTES:

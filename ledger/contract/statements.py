@@ -45,7 +45,6 @@ class Statements(Calls):
         self.find_stored(self.body)
         self.expanded: dict[ast.AugAssign, ast.BinOp] = {}
         self.heads: dict[ast.AST, str] = {}  # loops: the method of `Sized` that begins them
-        self.declared: dict[str, StorageType] = {}
         self.settled: dict[str, Range] = {}  # of integer locals: what the last round found
         self.found: dict[str, Range] = {}  # in this round: what is stored,
         self.growth: dict[str, Range] = {}  # and what one `+=` or `-=` adds
@@ -81,7 +80,7 @@ class Statements(Calls):
 
     def check_once(self) -> None:
         self.types, self.tested, self.helpers, self.calls = {}, {}, {}, {}
-        self.stored = set()
+        self.stored, self.codecs = set(), {}
         self.locals, self.declared, self.assigned = {}, {}, set()
         self.found, self.growth = {}, {}
         self.writes = None
@@ -162,24 +161,12 @@ class Statements(Calls):
         element = isinstance(target, ast.Subscript) and self.types.get(base) != BYTES
         if kind is None or isinstance(kind, HANDLES) or not (stored or element):
             raise breach("attribute", target, hint)
+        assert isinstance(target, ast.Attribute | ast.Subscript)
         self.helpers.pop(target, None)
         self.check_not_iterated(base)
-        self.expect(value, self.declared_type(target, base), door=stored)
+        self.expect(value, self.declared_type(target), door=stored)
         if stored:
             self.writes = self.writes or target
-
-    def declared_type(self, target: ast.expr, base: ast.expr) -> StorageType:
-        """What the place that is stored to was declared as; `place` gives integers as ranges."""
-        if isinstance(target, ast.Attribute) and is_self(base):
-            return self.fields[target.attr]
-        owner = self.types[base]
-        if isinstance(target, ast.Attribute):
-            assert isinstance(owner, StructType)
-            return dict(owner.fields)[target.attr]
-        if isinstance(owner, MapType):
-            return owner.plain_value
-        assert isinstance(owner, ArrayType | ListType | FixedListType)
-        return owner.element
 
     # -- statements: each says whether the next one is reached -------------------------------
 

@@ -144,6 +144,8 @@ StorageType: TypeAlias = ValueType | OptionalType | MapType | ArrayType | RoleTy
 INT = IntType(513, True)
 """The widest integer inside a method: sign and 512 bits, checked where it could grow past them."""
 UINT256 = IntType(256, False)
+INT256 = IntType(256, True)
+BYTES32 = FixedBytesType(32)
 BOOL = BoolType()
 ADDRESS = AddressType()
 BYTES = BytesType()

@@ -10,7 +10,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT)]
+try:
+    import sha3  # noqa: F401
+except ImportError:  # a bare CPython: Keccak in plain Python
+    sys.path.append(str(ROOT / "tests" / "determinism" / "shims"))
 
 from ledger.contract.compile import compile_contract  # noqa: E402
 from ledger.errors import ContractRejected  # noqa: E402

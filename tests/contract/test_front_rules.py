@@ -330,7 +330,7 @@ MODULES: list[tuple[str, dict[str, Any] | bytes]] = [
     ("module", {"head": "if 1:\n    X = 1\n"}),
     ("constant", {"head": "X = [1]\n"}),
     ("constant", {"head": "X = len\n"}),
-    ("constant", {"head": "X = 1 + 1\n"}),
+    ("constant", {"head": "X = 1 + (2 if True else 3)\n"}),
     ("constant", {"head": "X = None\n"}),
     ("constant", {"head": "X = -True\n"}),
     ("constant", {"head": "X = Y = 1\n"}),

@@ -138,32 +138,32 @@ def contract(tmp_path: Path) -> Any:
 
 def test_an_enum_is_counted_and_compared(contract: Any) -> None:
     assert contract.is_open() is True
-    assert contract.advance(0, sender="alice").value == 1
+    assert contract.advance(0, sender="alice").returned == 1
     assert contract.is_open() is False
-    assert contract.advance(2, sender="alice").value == 0
+    assert contract.advance(2, sender="alice").returned == 0
 
 
 def test_structs_hold_lists_enums_and_structs(contract: Any) -> None:
     prices = [(7, "dear"), (5, "cheap"), (6, "x" * 40)]
-    assert contract.add(prices, [1, 2, 3, 4], sender="alice").value == 1
+    assert contract.add(prices, [1, 2, 3, 4], sender="alice").returned == 1
     order = contract.order(0)
-    assert [tuple(price) for price in order[2]] == prices
-    assert tuple(order)[1] == 0 and list(order[3]) == [1, 2, 3, 4]
-    assert tuple(order[4]) == (5, "cheap")
+    assert [(price.rate, price.note) for price in order.prices] == prices
+    assert order.state == 0 and list(order.hours) == [1, 2, 3, 4]
+    assert (order.best.rate, order.best.note) == (5, "cheap")
 
 
 def test_one_member_of_a_stored_struct_is_written(contract: Any) -> None:
     contract.add([(7, "dear")], [1, 2, 3, 4], sender="alice")
-    assert contract.touch(0, sender="alice").value == 12 + 2
+    assert contract.touch(0, sender="alice").returned == 12 + 2
     order = contract.order(0)
-    assert order[1] == 1 and order[4][0] == 12 and list(order[3]) == [1, 9, 3, 4]
-    assert [tuple(price) for price in order[2]] == [(7, "touched"), (9, "new")]
+    assert order.state == 1 and order.best.rate == 12 and list(order.hours) == [1, 9, 3, 4]
+    assert [(price.rate, price.note) for price in order.prices] == [(7, "touched"), (9, "new")]
     assert list(contract.last_hours()) == [9, 2, 3, 4]
 
 
 def test_maps_and_arrays_nest(contract: Any) -> None:
-    assert contract.deepen(2, sender="alice").value == 1200 + 50 + 9
-    assert contract.maybe("long" * 20, sender="alice").value == "long" * 20
+    assert contract.deepen(2, sender="alice").returned == 1200 + 50 + 9
+    assert contract.maybe("long" * 20, sender="alice").returned == "long" * 20
 
 
 def test_lists_of_lists_are_python_lists(contract: Any) -> None:
