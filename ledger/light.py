@@ -34,12 +34,12 @@ def verify_certificate(
     validators: Sequence[Address],
     chain_id: int,
     genesis_hash: Hash32,
-) -> None:
+) -> set[Address]:
     """Check that a quorum of `validators`, the set that the header names, committed the header.
 
     Every signature must be of another member: one of a stranger, a second of the same member or one
     with a high s spoils the certificate. More signatures than members are refused before any is
-    recovered. Raises ProofError.
+    recovered. Returns who signed. Raises ProofError.
     """
     where = f"certificate of block {header.number}"
     if certificate.height != header.number or certificate.block_hash != header.hash:
@@ -70,6 +70,7 @@ def verify_certificate(
         if signer in signers:
             raise ProofError(f"{where}: 0x{signer.hex()} signed it twice")
         signers.add(signer)
+    return signers
 
 
 class LightClient:

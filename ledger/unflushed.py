@@ -11,7 +11,7 @@ from ledger.errors import StoreError
 from ledger.receipt import Receipt, encode_receipts
 from ledger.state.state import StateChanges
 from ledger.store.base import StateBatch, Store
-from ledger.types import Hash32, Height
+from ledger.types import Address, Hash32, Height
 
 NodeKey = tuple[bytes, bytes]
 Nodes = dict[NodeKey, bytes | None]
@@ -88,6 +88,11 @@ class Unflushed:
 
     def get_code(self, code_hash: Hash32) -> bytes | None:
         return self._codes.get(code_hash) or self.store.get_code(code_hash)
+
+    def find_contracts(self) -> set[Address]:
+        """Every account that has, or had, storage."""
+        tries = {trie for trie, _ in self._nodes} | set(self.store.staging.find_tries())
+        return tries - {b""}
 
     # Receipts and places of transactions.
 

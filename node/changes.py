@@ -4,9 +4,12 @@ A list that grows by one for each change in the life of a network, kept beside t
 height up to which it is complete; a start looks at the blocks after that.
 """
 
+from collections.abc import Sequence
+
 from ledger.block import Header
 from ledger.chain import Chain
 from ledger.encoding.packed import pack, unpack_items
+from ledger.store.base import Store
 from ledger.types import Height
 
 META_KEY = "node/validator-changes"
@@ -37,4 +40,9 @@ class ValidatorChanges:
 
     def save(self) -> None:
         """Keep the list, complete up to the head, for the next start."""
-        self._chain.store.set_meta(META_KEY, pack((self._complete_to, tuple(self.heights))))
+        save_complete(self._chain.store, self._complete_to, self.heights)
+
+
+def save_complete(store: Store, complete_to: Height, heights: Sequence[Height]) -> None:
+    """Keep a list that is known to be complete up to a height."""
+    store.set_meta(META_KEY, pack((complete_to, tuple(heights))))

@@ -72,6 +72,19 @@ SETTINGS = (
     ),
     Setting("store.flush_seconds", 30, "The state is written at least so often.", 1, 3_600),
     Setting("store.states_kept", 256, "States kept readable, in blocks, and at least 10 minutes."),
+    Setting(
+        "store.bodies_days",
+        0,
+        "Days that bodies and receipts of blocks are kept; headers always are. 0 keeps all.",
+        0,
+        36_500,
+    ),
+    Setting(
+        "sync.snapshot_blocks",
+        10_000,
+        "A node so many blocks behind fetches the state of a late block, checked against its "
+        "certificate, and executes only what follows. 0: only where nobody keeps older bodies.",
+    ),
     Setting("threads", 2, "Threads that recover the senders of transactions.", 1, 64),
     Setting("log.level", "info", "Least level that is logged.", choices=LEVELS),
 )
@@ -113,6 +126,8 @@ class Config:
     store_flush_blocks: int
     store_flush_seconds: int
     store_states_kept: int
+    store_bodies_days: int
+    sync_snapshot_blocks: int
     threads: int
     log_level: str
 

@@ -17,6 +17,7 @@ from ledger.types import Address
 from node.errors import PeerError
 from node.peers.connection import Peer
 from node.peers.frames import Kind
+from node.sync.requests import ANSWERS
 
 if TYPE_CHECKING:
     from node.node import Node
@@ -68,10 +69,10 @@ class Exchange:
             node.gossip.receive_hashes(peer, fields[0])
         elif kind is Kind.GET_TRANSACTIONS:
             await serve(node.gossip.serve_transactions, peer, fields[0])
-        elif kind is Kind.GET_BLOCKS:
-            await serve(node.sync.serve_blocks, peer, *fields)
-        elif kind is Kind.BLOCKS:
-            node.sync.receive_blocks(peer, *fields)
+        elif kind in ANSWERS:
+            await serve(node.sync_server.answer, peer, kind, fields)
+        elif kind in ANSWERS.values():
+            node.sync.receive(peer, kind, fields)
 
     def send_statuses(self) -> None:
         for peer in self._node.network.peers.values():

@@ -43,7 +43,10 @@ from node.peers.network import PeerNetwork
 from node.recent import RecentBlocks
 from node.rpc.filters import Filters
 from node.status import describe_node, describe_peers, describe_sync, explain
-from node.sync import Sync
+from node.sync import Sync, SyncSettings
+from node.sync.adopt import adopt_snapshot
+from node.sync.history import History
+from node.sync.serve import Server
 
 TICK_S = 1.0
 FILTERS_SAVE_TICKS = 30
@@ -96,7 +99,21 @@ class Node:
         self.exchange = Exchange(self)
         self.network = self._make_network(private_key)
         self.gossip = Gossip(self.network, self.pool)
-        self.sync = Sync(self.chain, self.network, self._import_block, self.pool.get, log)
+        self.sync = Sync(
+            self.chain,
+            self.network,
+            self._import_block,
+            self.pool.get,
+            log,
+            executor=self._executor,
+            adopt=self._adopt_snapshot,
+            settings=SyncSettings(config.sync_snapshot_blocks, self.address),
+        )
+        self.sync_server = Server(self.chain)
+        self.history = History(
+            self.chain, self.sync.requests, config.store_bodies_days,
+            lambda: self.sync.is_behind, log,
+        )  # fmt: skip
         self.engine = Qbft(
             Settings(
                 chain_id=genesis.chain_id,
@@ -164,6 +181,7 @@ class Node:
         self._tasks = [
             asyncio.create_task(self._keep_running("sync", self.sync.run)),
             asyncio.create_task(self._keep_running("tick", self._keep_ticking)),
+            asyncio.create_task(self._keep_running("history", self.history.run)),
         ]
 
     async def stop(self) -> None:
@@ -321,6 +339,15 @@ class Node:
             return False
         self.interpreter.feed(ev.CertifiedBlock(peer.address, block, certificate, verified=True))
         return self.chain.head.hash == block.hash
+
+    def _adopt_snapshot(self, height: int, own_seal: int) -> None:
+        """Live on from the state that was staged: the engine starts again from there."""
+        adopt_snapshot(self.chain, height, own_seal)
+        self.changes = ValidatorChanges(self.chain)
+        self._head_state = None
+        self._flushed_height = self._head_said = self.chain.head.number
+        self._unflushed_transactions = 0
+        self.interpreter.start()
 
     def _flush(self) -> None:
         self._flushed_at = time.monotonic()

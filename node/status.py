@@ -46,6 +46,7 @@ def describe_peers(node: "Node") -> list[dict[str, Any]]:
             "connectedSeconds": int(time.monotonic() - peer.connected_at),
             "droppedFrames": peer.dropped_frames,
             "isValidator": peer.address in node.chain.validators,
+            **node.network.scores.describe(peer.address),
         }
         for peer in node.network.peers.values()
     ]

@@ -68,6 +68,9 @@ class Staging(Protocol):
 
     def get_staged(self, trie: bytes, path: bytes) -> bytes | None: ...
 
+    def find_tries(self) -> list[bytes]:
+        """The tries of which nodes were ever written: b"" and addresses."""
+
     def drop_staged(self) -> None:
         """Forget the staged nodes."""
 

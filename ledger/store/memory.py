@@ -201,5 +201,8 @@ class _Staging:
     def get_staged(self, trie: bytes, path: bytes) -> bytes | None:
         return self.nodes.get((trie, path))
 
+    def find_tries(self) -> list[bytes]:
+        return list({trie for trie, _ in [*self.nodes, *self._store._nodes]})
+
     def drop_staged(self) -> None:
         self.nodes.clear()

@@ -143,6 +143,9 @@ class SqliteStaging:
             self._pack_path(path),
         )
 
+    def find_tries(self) -> list[bytes]:
+        return [address for (address,) in self._db.rows("SELECT address FROM trie")]
+
     def drop_staged(self) -> None:
         with self._db.transaction(self._db.main) as connection:
             connection.execute("DROP TABLE IF EXISTS staged")

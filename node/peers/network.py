@@ -26,6 +26,7 @@ from node.log import Log
 from node.peers.connection import HEARTBEAT_S, Identity, Peer, shake_hands
 from node.peers.frames import FRAME_BYTES_MAX, Kind, encode_frame
 from node.peers.identity import read_peer_fingerprint
+from node.peers.scores import FAULT, SLOW, Scores
 from node.peers.strangers import PeerServer
 from node.request_log import make_request_logger
 
@@ -39,8 +40,6 @@ DIAL_PAUSE_S_MAX = 15.0
 STEADY_S = 30.0
 """A connection that lived so long starts the pauses anew."""
 DIALED_AT_ONCE_S = 3.0
-PENALTY_S = 30.0
-"""A peer that sent what no honest peer sends is not talked to for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ class PeerNetwork:
         self._log = log
         self._connections_max = connections_max
         self._handshakes = 0
-        self._penalties: dict[Address, float] = {}
+        self.scores = Scores()
         self._gone: dict[Address, asyncio.Event] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._server: PeerServer | None = None
@@ -157,14 +156,19 @@ class PeerNetwork:
     def note_fault(self, peer: Peer, reason: str) -> None:
         """Count what an honest peer may do now and then, when heads or sets differ; not often."""
         self._log.seldom("peers", "a peer sent what is refused", peer=peer, reason=reason)
+        self.scores.note(peer.address, reason, FAULT)
         if peer.faults.take(1, time.monotonic()) > 0:
             self.penalise(peer, f"too often: {reason}")
 
     def penalise(self, peer: Peer, reason: str) -> None:
-        """Close the connection with a peer that erred and leave it alone for PENALTY_S."""
-        self._penalties[peer.address] = time.monotonic() + PENALTY_S
+        """Close the connection with a peer that erred and leave it alone for a while."""
+        self.scores.penalise(peer.address, reason)
         self._log.seldom("peers", "a peer erred", peer=peer, reason=reason)
         peer.close(reason)
+
+    def note_slow(self, peer: Peer, reason: str) -> None:
+        """Count that a peer did not answer in time, which is no crime."""
+        self.scores.note(peer.address, reason, SLOW)
 
     def recheck(self, may_stay: Callable[[Address], bool]) -> None:
         """Close connections with nodes that are no longer allowed."""
@@ -282,11 +286,9 @@ class PeerNetwork:
     def _check_address(self, address: Address, *, dialed: bool) -> str | None:
         if address == self._own_address:
             return "this is our own key: a key runs on one machine only"
-        until = self._penalties.get(address)
-        if until is not None:
-            if time.monotonic() < until:
-                return f"it erred and is left alone for {PENALTY_S:.0f} s"
-            del self._penalties[address]
+        seconds = self.scores.seconds_left(address)
+        if seconds > 0:
+            return f"it erred and is left alone for {seconds:.0f} s"
         if len(self.peers) >= self._connections_max and address not in self.peers:
             return f"this node has its {self._connections_max} peers"
         return self._host.check_peer(address, dialed=dialed)
@@ -319,5 +321,5 @@ class PeerNetwork:
     def _note_error(self, peer: Peer | None, endpoint: str, error: PeerError) -> None:
         if peer is not None:
             peer.close_reason = str(error)
-            self._penalties[peer.address] = time.monotonic() + PENALTY_S
+            self.scores.penalise(peer.address, str(error))
         self._log.seldom("peers", "turned away", peer=peer or endpoint, reason=error)

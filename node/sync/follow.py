@@ -1,51 +1,61 @@
-"""Catching up: blocks with certificates, asked of one peer at a time, checked before they are run.
+"""What is asked of whom, and when: the task that keeps a node at the head of its network.
 
-A peer that is ahead is asked for a run of blocks. Each certificate is verified against the
-validators that our own chain names for that height, then the engine is handed the block and imports
-it. A peer that answers wrongly is penalised, one that answers slowly is left for another. Not here:
-whether a block may be imported (the engine and the chain). Source: DESIGN.md section 6.
+A few blocks behind, blocks are asked for one frame at a time, of whom the engine names. Far behind,
+headers come first, up to the best head; then either the bodies under them, from several peers at
+once, or, where that would take long or nobody keeps them, the state of a late block and only the
+bodies after it. Not here: whether a block may be imported (the engine and the chain).
+Source: DESIGN.md section 6.
 """
 
 import asyncio
-import time
 from collections.abc import Callable
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-from ledger.block import (
-    Block,
-    Certificate,
-    decode_block,
-    decode_certificate,
-    encode_block,
-)
+from ledger.block import decode_block, decode_certificate, decode_header
 from ledger.chain import Chain
 from ledger.errors import LedgerError
 from ledger.light import verify_certificate
-from ledger.transaction import Transaction
-from ledger.types import Address, Hash32, Height
+from ledger.overrides import find_validators
+from ledger.store.members import load_changes, load_validators, save_changes, save_validators
+from ledger.types import Address, Height
 from node.log import Log
 from node.peers.connection import Peer
-from node.peers.frames import BLOCKS_BYTES_MAX, BLOCKS_PER_FRAME, Kind
+from node.peers.frames import BLOCKS_PER_FRAME, HEADERS_PER_FRAME, Kind
 from node.peers.network import PeerNetwork
+from node.sync.bodies import Bodies, GetKnown, ImportBlock, check_body
+from node.sync.headers import Trusted, link_headers, verify_on_threads
+from node.sync.requests import Requests
+from node.sync.snapshot import Snapshot
 
-REPLY_S = 15.0
-"""For a whole answer of at most 2.5 MB: a peer that sends a byte a second is left alone."""
-SLOW_S = 60.0
-"""How long a peer that did not answer in time is asked last."""
 RETRY_S = 0.5
 """After an answer that did not help, before the next peer is asked."""
 CATCHING_UP_BLOCKS = 2
 """Behind the best peer by so many blocks is catching up; one less is the pace of consensus."""
+HEADERS_FIRST_BLOCKS = 2 * BLOCKS_PER_FRAME
+"""From so many blocks behind on several peers are worth the headers' round trip."""
+HEADERS_AHEAD_MAX = 4_096
+"""Headers fetched before the bodies under them are, 4 MB; a snapshot needs all of them."""
+SNAPSHOT_DEPTH = 8
+"""A snapshot is of a block so far below the best head: several peers have it, and keep it long."""
+SNAPSHOT_KEY = "sync/snapshot"
+OWN_SEAL_KEY = "sync/own-seal"
+HEIGHT_BYTES = 8
 
-ImportBlock = Callable[[Peer, Block, Certificate], bool]
-"""Hands a verified block to the engine; whether it is the head now."""
+
+@dataclass(frozen=True, slots=True)
+class SyncSettings:
+    """`snapshot_blocks`: so far behind a state is fetched instead of executed; 0 for never."""
+
+    snapshot_blocks: int = 0
+    own: Address = bytes(20)
 
 
-@dataclass(slots=True)
-class _Request:
-    peer: Peer
-    first: Height
-    reply: asyncio.Future[list[list[bytes]]]
+Adopt = Callable[[Height, Height], None]
+"""Take the staged state as of a height for the head; the second is the highest block below it that
+this node's own key signed, -1 if none."""
 
 
 class Sync:
@@ -56,18 +66,27 @@ class Sync:
         chain: Chain,
         network: PeerNetwork,
         import_block: ImportBlock,
-        get_known: Callable[[Hash32], Transaction | None],
+        get_known: GetKnown,
         log: Log,
+        *,
+        executor: Executor | None = None,
+        adopt: Adopt | None = None,
+        settings: SyncSettings | None = None,
     ) -> None:
+        self.requests = Requests(network, log)
+        self.snapshot: Snapshot | None = None
         self._chain = chain
         self._network = network
         self._import = import_block
         self._get_known = get_known
         self._log = log
+        self._executor = executor
+        self._adopt = adopt
+        self._settings = settings or SyncSettings()
+        self._bodies = Bodies(chain.store, self.requests, import_block, get_known, executor)
         self._wanted: tuple[Height, Address | None] | None = None
         self._wake = asyncio.Event()
-        self._request: _Request | None = None
-        self._slow_until: dict[Address, float] = {}
+        self._needs_snapshot = False
 
     # What others see.
 
@@ -91,33 +110,13 @@ class Sync:
         if self.is_behind:
             self._wake.set()
 
-    def receive_blocks(self, peer: Peer, first: Height, blocks: list[list[bytes]]) -> None:
+    def receive(self, peer: Peer, kind: Kind, fields: list[Any]) -> None:
         """An answer to our request; one that nobody asked for is ignored."""
-        request = self._request
-        if request and request.peer is peer and request.first == first and not request.reply.done():
-            request.reply.set_result(blocks)
+        self.requests.deliver(peer, kind, fields[0], fields[1:])
 
     def forget(self, peer: Peer) -> None:
         """A peer is gone: do not wait for it."""
-        request = self._request
-        if request and request.peer is peer and not request.reply.done():
-            request.reply.set_result([])
-
-    def serve_blocks(self, peer: Peer, first: Height, count: int) -> None:
-        """Answer a peer that catches up with what fits one frame."""
-        blocks: list[list[bytes]] = []
-        size = 0
-        last = min(first + min(count, BLOCKS_PER_FRAME) - 1, self._chain.head.number)
-        for height in range(max(first, 1), last + 1):
-            certificate = self._chain.certificate(height)
-            if certificate is None:
-                break
-            block = encode_block(self._chain.block(height))
-            size += len(block)
-            if blocks and size > BLOCKS_BYTES_MAX:
-                break
-            blocks.append([block, certificate.encode()])
-        peer.send(Kind.BLOCKS, first, blocks)
+        self.requests.forget(peer)
 
     # The task.
 
@@ -130,28 +129,144 @@ class Sync:
                 pass
 
     async def _fetch_some(self) -> bool:
-        """Ask one peer for the next blocks and import them; whether to go on at once."""
+        """Come some blocks closer; whether to go on at once."""
         first = self._chain.head.number + 1
+        able = self.requests.find_able(first + HEADERS_FIRST_BLOCKS)
+        if able:
+            self._wanted = None
+            if not await self._catch_up():
+                await asyncio.sleep(RETRY_S)
+            return self.is_behind
         peer = self._choose_peer(first)
         if peer is None:
             return False
-        blocks = await self._ask(peer, first)
-        if not blocks:
-            self._leave(peer, first)
-            await asyncio.sleep(RETRY_S)
-            return self.is_behind
-        for raw_block, raw_certificate in blocks:
+        return await self._fetch_blocks(peer, first)
+
+    # Far behind.
+
+    async def _catch_up(self) -> bool:
+        """Headers, then bodies or a state; whether the head moved."""
+        head = self._chain.head.number
+        best = max(peer.head_height for peer in self.requests.find_able(head + 1))
+        bound = self._settings.snapshot_blocks
+        wants_snapshot = self._needs_snapshot or 0 < bound <= best - head
+        if wants_snapshot and self._adopt is not None:
+            if await self._fetch_snapshot(best):
+                self._needs_snapshot = False
+            return self._chain.head.number > head
+        await self._fetch_headers(min(best, head + HEADERS_AHEAD_MAX))
+        last = self._chain.store.staging.ahead_height()
+        if last > head and not await self._bodies.run(head + 1, last):
+            # Nobody showed even the first: they keep no bodies so old, and their state has to do.
+            self._needs_snapshot = self._chain.head.number == head and self._has_peers(head + 1)
+        return self._chain.head.number > head
+
+    def _has_peers(self, height: Height) -> bool:
+        return bool(self.requests.find_able(height))
+
+    async def _fetch_headers(self, target: Height) -> bool:
+        """Keep certified headers up to a height; whether all of them are there."""
+        staging, chain = self._chain.store.staging, self._chain
+        trusted = self._find_trusted()
+        while trusted.header.number < target:
+            first = trusted.header.number + 1
+            able = self.requests.find_able(first)
+            if not able:
+                return False
+            count = min(HEADERS_PER_FRAME, target - first + 1)
+            answer = await self.requests.ask(able[0], Kind.GET_HEADERS, first, count)
+            if not answer or not answer[0]:
+                self._leave(able[0], first)
+                continue
+            try:
+                links, after = link_headers(
+                    trusted, answer[0][:count], partial(find_validators, chain.genesis)
+                )
+                signed = await verify_on_threads(
+                    links, chain.genesis.chain_id, chain.genesis_hash,
+                    self._settings.own, self._executor,
+                )  # fmt: skip
+            except LedgerError as error:
+                self._network.penalise(able[0], f"a header that is not certified: {error}")
+                continue
+            self._note_changes([link.header.number for link in links if _changes(link.header)])
+            for validators in {*(link.validators for link in links), after.validators}:
+                save_validators(chain.store, validators)
+            if signed > self._load_height(OWN_SEAL_KEY):
+                chain.store.put_durable(OWN_SEAL_KEY, signed.to_bytes(HEIGHT_BYTES, "big"))
+            staging.append_headers([link.row for link in links])
+            trusted = after
+        return True
+
+    def _find_trusted(self) -> Trusted:
+        """The last header kept: of the chain, or one that was certified ahead of it."""
+        chain = self._chain
+        height = chain.store.staging.ahead_height()
+        kept = chain.store.staging.get_ahead(height) if height > chain.head.number else None
+        if kept is not None:
+            header = decode_header(kept[0])
+            validators = load_validators(chain.store, header.mix_hash)
+            if validators is not None:
+                return Trusted(header, validators)
+        return Trusted(chain.head, chain.validators)
+
+    def _note_changes(self, heights: list[Height]) -> None:
+        if heights:
+            save_changes(self._chain.store, [*load_changes(self._chain.store), *heights])
+
+    def _load_height(self, key: str) -> Height:
+        raw = self._chain.store.get_meta(key)
+        return int.from_bytes(raw, "big") if raw else -1
+
+    async def _fetch_snapshot(self, best: Height) -> bool:
+        """Take the state of a late block for our own; whether that is done."""
+        store = self._chain.store
+        height = self._load_height(SNAPSHOT_KEY)
+        if not self._chain.head.number < height <= best:
+            height = max(best - SNAPSHOT_DEPTH, self._chain.head.number + 1)
+        if not await self._fetch_headers(height):
+            return False
+        kept = store.staging.get_ahead(height)
+        assert kept is not None and self._adopt is not None
+        if self._load_height(SNAPSHOT_KEY) != height:
+            store.staging.drop_staged()
+            store.put_durable(SNAPSHOT_KEY, height.to_bytes(HEIGHT_BYTES, "big"))
+        self._log.info("sync", "fetching the state of a late block", height=height, best=best)
+        root = decode_header(kept[0]).state_root
+        self.snapshot = Snapshot(store, self.requests, height, root)
+        try:
+            if not await self.snapshot.run():
+                # Nobody has it any more; a newer one is begun, what is alike in both stays useful.
+                if self._has_peers(height):
+                    store.put_durable(SNAPSHOT_KEY, None)
+                return False
+            self._adopt(height, self._load_height(OWN_SEAL_KEY))
+            self._log.info(
+                "sync", "joined by a snapshot", height=height, nodes=self.snapshot.nodes,
+                bytes=self.snapshot.bytes_fetched,
+            )  # fmt: skip
+        finally:
+            self.snapshot = None
+        store.put_durable_many({SNAPSHOT_KEY: None, OWN_SEAL_KEY: None})
+        return True
+
+    # A few blocks behind.
+
+    async def _fetch_blocks(self, peer: Peer, first: Height) -> bool:
+        """Ask one peer for the next blocks and import them; whether to go on at once."""
+        answer = await self.requests.ask(peer, Kind.GET_BLOCKS, first, BLOCKS_PER_FRAME)
+        for raw_block, raw_certificate in answer[0] if answer else ():
             if not self._take(peer, raw_block, raw_certificate):
                 break
             await asyncio.sleep(0)  # clients and votes have their turn between two blocks
         if self._chain.head.number < first:
-            self._leave(peer, first)  # blocks, but none that helped: what we have already, say
+            self._leave(peer, first)  # no blocks, or none that helped: what we have already, say
             await asyncio.sleep(RETRY_S)
         return self.is_behind
 
     def _leave(self, peer: Peer, first: Height) -> None:
         """Ask others before this peer, which claims blocks from `first` on and showed none."""
-        self._slow_until[peer.address] = time.monotonic() + SLOW_S
+        self.requests.note_slow(peer)
         peer.head_height = first - 1  # until its next status
 
     def _choose_peer(self, first: Height) -> Peer | None:
@@ -164,27 +279,9 @@ class Sync:
                 return named
         elif wanted is None and not self.is_behind:
             return None
-        if not able:
-            return None
-        now = time.monotonic()
         return min(
-            able,
-            key=lambda peer: (self._slow_until.get(peer.address, 0.0) > now, -peer.head_height),
+            able, key=lambda peer: (self.requests.is_slow(peer), -peer.head_height), default=None
         )
-
-    async def _ask(self, peer: Peer, first: Height) -> list[list[bytes]]:
-        """The peer's answer; empty where it has none or takes too long."""
-        reply: asyncio.Future[list[list[bytes]]] = asyncio.get_running_loop().create_future()
-        self._request = _Request(peer, first, reply)
-        peer.send(Kind.GET_BLOCKS, first, BLOCKS_PER_FRAME)
-        try:
-            async with asyncio.timeout(REPLY_S):
-                return await reply
-        except TimeoutError:
-            self._log.seldom("sync", "a peer is too slow, another is asked", peer=peer)
-            return []
-        finally:
-            self._request = None
 
     def _take(self, peer: Peer, raw_block: bytes, raw_certificate: bytes) -> bool:
         """Verify one block and import it; whether the next one may follow."""
@@ -203,7 +300,13 @@ class Sync:
                 chain.genesis.chain_id,
                 chain.genesis_hash,
             )
+            check_body(block.header, block.transactions)
         except LedgerError as error:
             self._network.penalise(peer, f"a block that is not certified: {error}")
             return False
         return self._import(peer, block, certificate)
+
+
+def _changes(header: Any) -> bool:
+    """Whether a header names other validators for the next block than for itself."""
+    return bool(header.mix_hash != header.extra_data)

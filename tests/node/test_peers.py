@@ -398,10 +398,10 @@ def test_other_versions_and_chain_ids_are_told(tmp_path: Path) -> None:
     async def story() -> None:
         a = Node(tmp_path, 0)
         await a.start()
-        async with Raw(a, versions=(2, 3)) as raw:
+        async with Raw(a, versions=(8, 9)) as raw:
             await raw.hello()
-            assert "protocol versions [2, 3], we speak 1" in await raw.refusal()
-        async with Raw(a, versions=(1, 2)) as raw:
+            assert "protocol versions [8, 9], we speak 1, 2" in await raw.refusal()
+        async with Raw(a, versions=(1, 9)) as raw:
             await raw.enter(KEYS[1])
         async with Raw(a, chain_id=1) as raw:
             await raw.hello()

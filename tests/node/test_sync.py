@@ -15,14 +15,16 @@ from ledger.crypto.address import address_of
 from ledger.crypto.secp256k1 import CURVE_ORDER, sign_compact
 from ledger.genesis import Genesis
 from ledger.store.memory import MemoryStore
-from node import sync as sync_module
+from ledger.transaction import sign_transaction
 from node.exchange import serve
 from node.log import Log
 from node.peers.frames import BLOCKS_PER_FRAME, Kind
-from node.sync import Sync
+from node.sync import Sync, follow, requests
+from node.sync.serve import Server
 
 KEYS = [bytes([number]) * 32 for number in range(1, 5)]
 VALIDATORS = tuple(sorted(address_of(key) for key in KEYS))
+PAID = sign_transaction(KEYS[0], chain_id=1947, nonce=0, to=bytes(20), gas=21_000, gas_price=0)
 GENESIS = Genesis(name="toy", chain_id=1947, timestamp=1, validators=VALIDATORS)
 
 
@@ -43,6 +45,8 @@ def make_chain(blocks: int) -> Chain:
 class ToyPeer:
     """Answers GET_BLOCKS from a chain, changed by `twist`, or not at all."""
 
+    version = 1
+
     def __init__(self, number: int, source: Chain, twist: Callable[..., Any] | None = None) -> None:
         self.address = bytes([number]) * 20
         self.source = source
@@ -50,6 +54,7 @@ class ToyPeer:
         self.twist = twist
         self.asked: list[int] = []
         self.silent = False
+        self.server = Server(source)
 
     def __str__(self) -> str:
         return f"toy{self.address[0]}"
@@ -63,21 +68,26 @@ class ToyPeer:
         self.asked.append(first)
         if self.silent:
             return
-        Sync(self.source, ToyNetwork([]), lambda *_: True, lambda _: None, LOG).serve_blocks(  # type: ignore[arg-type]
-            self,
-            first,
-            count,  # type: ignore[arg-type]
-        )
+        self.server.serve_blocks(self, first, count)  # type: ignore[arg-type]
         blocks = self.served[1]
         if self.twist is not None:
             blocks = self.twist(blocks)
-        asyncio.get_running_loop().call_soon(self.sync.receive_blocks, self, first, blocks)  # type: ignore[attr-defined]
+        asyncio.get_running_loop().call_soon(
+            self.sync.receive,
+            self,
+            Kind.BLOCKS,
+            [first, blocks],  # type: ignore[attr-defined]
+        )
 
 
 class ToyNetwork:
     def __init__(self, peers: list[ToyPeer]) -> None:
         self.peers = {peer.address: peer for peer in peers}
         self.penalties: list[tuple[str, str]] = []
+        self.slow: list[str] = []
+
+    def note_slow(self, peer: ToyPeer, reason: str) -> None:
+        self.slow.append(str(peer))
 
     def penalise(self, peer: ToyPeer, reason: str) -> None:
         self.penalties.append((str(peer), reason))
@@ -188,6 +198,11 @@ LIES: dict[str, Callable[[Chain], Callable[[list[Any]], list[Any]]]] = {
     "not the block asked for": lambda chain: lambda blocks: blocks[1:],
     "no block at all": lambda chain: lambda blocks: [[b"\xc0", blocks[0][1]]],
     "no certificate at all": lambda chain: lambda blocks: [[blocks[0][0], b""]],
+    "another body": lambda chain: (
+        lambda blocks: [
+            [encode_block(Block(decode_block(blocks[0][0]).header, (PAID,))), blocks[0][1]]
+        ]
+    ),
     "another header": lambda chain: (
         lambda blocks: [[encode_block(Block(decode_block(blocks[1][0]).header, ())), blocks[0][1]]]
     ),
@@ -198,7 +213,7 @@ LIES: dict[str, Callable[[Chain], Callable[[list[Any]], list[Any]]]] = {
 def test_a_lying_peer_is_left_at_its_first_bad_block_and_another_asked(
     source: Chain, lie: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sync_module, "RETRY_S", 0.01)
+    monkeypatch.setattr(follow, "RETRY_S", 0.01)
     chain = make_chain(0)
     liar, honest = ToyPeer(1, source, LIES[lie](source)), ToyPeer(2, source)
     liar.head_height += 1  # it claims more, so it is asked first
@@ -218,7 +233,7 @@ def test_a_peer_that_repeats_old_blocks_is_left_for_another(
     source: Chain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What we have already is refused by no check, and must not be asked for for ever."""
-    monkeypatch.setattr(sync_module, "RETRY_S", 0.01)
+    monkeypatch.setattr(follow, "RETRY_S", 0.01)
     chain = make_chain(3)
     old = [encode_block(chain.block(1)), seal(chain, chain.block(1)).encode()]
     liar, honest = ToyPeer(1, source, lambda blocks: [old]), ToyPeer(2, source)
@@ -235,8 +250,8 @@ def test_a_peer_that_repeats_old_blocks_is_left_for_another(
 
 
 def test_a_silent_peer_is_left_for_another(source: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sync_module, "REPLY_S", 0.1)
-    monkeypatch.setattr(sync_module, "RETRY_S", 0.01)
+    monkeypatch.setattr(requests, "REPLY_S", 0.1)
+    monkeypatch.setattr(follow, "RETRY_S", 0.01)
     chain = make_chain(0)
     silent, honest = ToyPeer(1, source), ToyPeer(2, source)
     silent.silent = True
@@ -252,6 +267,7 @@ def test_a_silent_peer_is_left_for_another(source: Chain, monkeypatch: pytest.Mo
     assert silent.asked.count(1) == 1
     assert honest.asked == [1, BLOCKS_PER_FRAME + 1]
     assert network.penalties == []  # slow is no crime
+    assert network.slow == ["toy1"]
 
 
 def test_a_peer_that_leaves_is_not_waited_for(source: Chain) -> None:
@@ -276,9 +292,9 @@ def test_what_nobody_asked_for_is_ignored(source: Chain) -> None:
     peer, other = ToyPeer(1, source), ToyPeer(2, source)
 
     async def story(sync: Sync, network: ToyNetwork) -> None:
-        sync.receive_blocks(other, 1, [[b"", b""]])  # type: ignore[arg-type]
+        sync.receive(other, Kind.BLOCKS, [1, [[b"", b""]]])  # type: ignore[arg-type]
         sync.note_status()
-        sync.receive_blocks(other, 1, [[b"", b""]])  # type: ignore[arg-type]
+        sync.receive(other, Kind.BLOCKS, [1, [[b"", b""]]])  # type: ignore[arg-type]
         await reach(chain, source.head.number)
 
     assert catch_up(chain, [peer, other], story).penalties == []
@@ -286,15 +302,15 @@ def test_what_nobody_asked_for_is_ignored(source: Chain) -> None:
 
 def test_a_request_for_everything_gets_one_frame(source: Chain) -> None:
     asker = ToyPeer(1, source)
-    sync = Sync(source, ToyNetwork([]), lambda *_: True, lambda _: None, LOG)  # type: ignore[arg-type]
+    server = Server(source)
     for first, count, expected in (
         (1, 2**60, BLOCKS_PER_FRAME),
-        (0, 3, 2),  # genesis has no certificate and everybody has it
+        (0, 3, 3),  # from block 1: genesis has no certificate and everybody has it
         (source.head.number, 5, 1),
         (source.head.number + 1, 5, 0),
         (2**62, 5, 0),
     ):
-        sync.serve_blocks(asker, first, count)  # type: ignore[arg-type]
+        server.serve_blocks(asker, first, count)  # type: ignore[arg-type]
         assert len(asker.served[1]) == expected
 
 
