@@ -17,6 +17,7 @@
     │   └── BlockNotYet          ahead of our clock: it waits and is never condemned
     ├── InvalidMessage           a validator or peer erred in what it says about a block
     ├── ContractRejected         a contract's source breaks a rule (rule, line, column, text, hint)
+    ├── BranchesFull             another branch is too long to be followed
     ├── UnknownRules             the network's rules are newer than this program
     ├── GenesisError             a network file that cannot be a network
     └── StoreError               the disk erred
@@ -163,6 +164,14 @@ class ContractRejected(LedgerError):
         self.column = column
         self.text = text
         self.hint = hint
+
+
+class BranchesFull(LedgerError):
+    def __init__(self, blocks: int) -> None:
+        super().__init__(
+            f"a branch of more than {blocks} blocks cannot be followed from here: if the network "
+            "is on it, stop this node, remove its data folder and start it again"
+        )
 
 
 class UnknownRules(LedgerError):

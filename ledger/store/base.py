@@ -7,9 +7,11 @@ them is executed again. What a block or a node means is not known here. Source: 
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
+from ledger.block import Block, Header
 from ledger.types import Hash32, Height
 
 NodeKey = tuple[bytes, bytes]
@@ -33,6 +35,26 @@ class StateBatch:
     codes: Mapping[Hash32, bytes] = field(default_factory=dict)
     receipts: Mapping[Height, bytes] = field(default_factory=dict)
     transaction_hashes: Mapping[Height, Sequence[Hash32]] = field(default_factory=dict)
+
+
+class SideBlock(NamedTuple):
+    """A block of another branch; `seen` is the head's height when it came, `size` in bytes."""
+
+    hash: Hash32
+    number: Height
+    parent: Hash32
+    seen: Height
+    size: int
+
+
+class Branches(Protocol):
+    """Blocks that are checked for their work, are not of the chain and may become so."""
+
+    def put(self, block: Block, seen: Height) -> None: ...
+    def get(self, block_hash: Hash32) -> Block | None: ...
+    def get_header(self, block_hash: Hash32) -> Header | None: ...
+    def drop(self, hashes: Sequence[Hash32]) -> None: ...
+    def load(self) -> list[SideBlock]: ...
 
 
 class Staging(Protocol):
@@ -151,6 +173,17 @@ class Store(Protocol):
 
         One transaction with the signer record (None removes it). Older states are gone.
         """
+
+    @property
+    def branches(self) -> Branches: ...
+
+    def draft(self) -> AbstractContextManager["Store"]:
+        """A store to write to, whose writes are all there when the block ends, and none of them
+        where it ends by an exception. Nothing else may be written meanwhile."""
+
+    def rewind(self, height: Height, state: Height) -> None:
+        """In a draft: drop the blocks above `height`, and take a state that is later back to the
+        one after block `state`, at most `height`, which must be kept or pinned."""
 
     def size_bytes(self) -> int: ...
     def close(self) -> None: ...

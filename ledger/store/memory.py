@@ -1,12 +1,15 @@
 """The store without a disk: for chains in memory, and a plain model to hold the SQLite store to."""
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
 
+from ledger.block import Block, Header
 from ledger.crypto.keccak import keccak256
 from ledger.encoding.packed import unpack
 from ledger.errors import StoreError
-from ledger.store.base import SIGNER_KEY, NodeKey, StateBatch
+from ledger.store.base import SIGNER_KEY, NodeKey, SideBlock, StateBatch
 from ledger.types import Hash32, Height
 
 
@@ -26,6 +29,7 @@ class MemoryStore:
         self._flushed: Height = -1
         self._oldest: Height = 0
         self.staging = _Staging(self)
+        self.branches = _Branches()
 
     def append_block(
         self,
@@ -138,6 +142,30 @@ class MemoryStore:
         self.staging.first_body = height + 1
         self.put_durable(SIGNER_KEY, signer)
 
+    @contextmanager
+    def draft(self) -> Iterator["MemoryStore"]:
+        draft = deepcopy(self)
+        yield draft
+        self.__dict__.update(draft.__dict__)
+        self.staging._store = self
+
+    def rewind(self, height: Height, state: Height) -> None:
+        for above in [one for one in self._blocks if one > height]:
+            del self._heights[self._blocks.pop(above)[0]]
+        self._head = height
+        if self._flushed <= state:
+            return
+        for (trie, path), rows in self._undo.items():
+            node = self.get_node_at(trie, path, state)
+            if node is None:
+                self._nodes.pop((trie, path), None)
+            else:
+                self._nodes[trie, path] = node
+            rows[:] = [row for row in rows if row[0] <= state]
+        self._receipts = {at: kept for at, kept in self._receipts.items() if at <= state}
+        self._places = {key: place for key, place in self._places.items() if place[0] <= state}
+        self._flushed, self._oldest = state, min(self._oldest, state)
+
     def size_bytes(self) -> int:
         return sum(map(len, self._nodes.values())) + sum(
             len(body or b"") for _, _, body, _ in self._blocks.values()
@@ -206,3 +234,30 @@ class _Staging:
 
     def drop_staged(self) -> None:
         self.nodes.clear()
+
+
+class _Branches:
+    """`Branches` in form."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[Hash32, tuple[Block, Height]] = {}
+
+    def put(self, block: Block, seen: Height) -> None:
+        self._blocks[block.hash] = (block, seen)
+
+    def get(self, block_hash: Hash32) -> Block | None:
+        return self._blocks[block_hash][0] if block_hash in self._blocks else None
+
+    def get_header(self, block_hash: Hash32) -> Header | None:
+        block = self.get(block_hash)
+        return None if block is None else block.header
+
+    def drop(self, hashes: Sequence[Hash32]) -> None:
+        for block_hash in hashes:
+            self._blocks.pop(block_hash, None)
+
+    def load(self) -> list[SideBlock]:
+        return [
+            SideBlock(key, block.number, block.header.parent_hash, seen, 0)
+            for key, (block, seen) in self._blocks.items()
+        ]

@@ -15,14 +15,19 @@ pages: what wears a card out is pages written, not bytes. Source: DESIGN.md sect
 
 import sqlite3
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 
+from ledger.block import decode_header
 from ledger.crypto.keccak import keccak256
 from ledger.encoding.packed import pack, unpack, unpack_items
 from ledger.errors import StoreError
-from ledger.store.base import SIGNER_KEY, NodeKey, Staging, StateBatch
+from ledger.store.base import SIGNER_KEY, Branches, NodeKey, Staging, StateBatch
+from ledger.store.branches import Draft, SqliteBranches, drop_blocks, rewind_state
 from ledger.store.database import Database
+from ledger.store.paths import pack_path
 from ledger.store.staging import SqliteStaging, adopt
 from ledger.store.undo import Entry, encode_undo, find_in_row, pack_entries, read_node_at
 from ledger.types import Hash32, Height
@@ -67,7 +72,6 @@ _PLACES = (
     "SELECT place FROM epoch CROSS JOIN transaction_place ON epoch = number WHERE prefix = ?"
     " ORDER BY number DESC"
 )
-_DIGITS = bytes.maketrans(bytes(range(16)), b"0123456789abcdef")
 
 
 class SqliteStore:
@@ -78,6 +82,7 @@ class SqliteStore:
         self._tries: dict[bytes, int] = {}
         try:
             self.staging: Staging = SqliteStaging(self._db, self._number_trie, pack_path, _prefix)
+            self.branches: Branches = SqliteBranches(self._db)
             self._head: Height = self._load_head()
             self._new_blocks = self._load_new_blocks()
             oldest = self.get_meta(_OLDEST_KEY)
@@ -240,6 +245,33 @@ class SqliteStore:
         self._pins = None
         self._new_blocks.clear()
 
+    # Branches.
+
+    @contextmanager
+    def draft(self) -> Iterator["SqliteStore"]:
+        with self._db.transaction(self._db.large) as connection:
+            draft = copy(self)
+            draft._db = Draft(self._db, connection)
+            draft.branches = SqliteBranches(draft._db)
+            draft._new_blocks = self._new_blocks.copy()
+            draft._tries = self._tries.copy()
+            yield draft
+        for name in ("_head", "_new_blocks", "_tries", "_oldest", "_pins"):
+            setattr(self, name, getattr(draft, name))
+
+    def rewind(self, height: Height, state: Height) -> None:
+        connection = self._db.large
+        with self._db.errors():
+            if self.flushed_height() > state:
+                rewind_state(connection, state, self.get_node_at)
+                root = decode_header(self.get_header(state) or b"").state_root
+                self._oldest = min(self._oldest, state)
+                _put_meta(connection, _FLUSHED_KEY, pack((state, root)))
+                _put_meta(connection, _OLDEST_KEY, pack(self._oldest))
+            drop_blocks(connection, height, self.flushed_height())
+        self._head = height
+        self._new_blocks = self._load_new_blocks()
+
     def size_bytes(self) -> int:
         return self._db.size_bytes()
 
@@ -348,15 +380,6 @@ class SqliteStore:
             return zlib.decompress(packed)
         except zlib.error as error:
             raise self._db.damaged(error) from error
-
-
-def pack_path(path: bytes) -> bytes:
-    """A path, one nibble a byte, as two nibbles a byte and a last nibble 8 (then 0) that ends it.
-
-    What lies below a path sorts around it, so a subtree's rows are neighbours in the file.
-    """
-    digits = path.translate(_DIGITS).decode()
-    return bytes.fromhex(digits + ("8" if len(path) % 2 else "80"))
 
 
 def _prefix(digest: Hash32) -> int:

@@ -84,10 +84,16 @@ def pack_entries(heights: Sequence[Height], data: Sequence[bytes | None]) -> byt
 
 def find_in_row(row: bytes, last: Height, height: Height) -> Entry:
     """The first entry above `height` in a row whose last one is."""
-    plain = zlib.decompress(row) if row[:1] == _DEFLATED else row
-    distances, data = unpack_items(plain, "undo row", tuple, tuple)
+    distances, data = _unpack_row(row)
     index = next(i for i, distance in enumerate(distances) if last - distance > height)
     return Entry(last - distances[index], data[index])
+
+
+def cut_row(row: bytes, last: Height, height: Height) -> tuple[Height, bytes] | None:
+    """The row, and the height of its last entry, without the entries above `height`."""
+    distances, data = _unpack_row(row)
+    heights = [last - distance for distance in distances if last - distance <= height]
+    return (heights[-1], pack_entries(heights, data[: len(heights)])) if heights else None
 
 
 def read_node_at(
@@ -118,6 +124,12 @@ def read_node_at(
             assert child is not None  # its entry says that it was there
             children[nibble] = b"\xa0" + keccak256(child)
     return encode_list_payload(b"".join(children))
+
+
+def _unpack_row(row: bytes) -> tuple[tuple[int, ...], tuple[bytes | None, ...]]:
+    plain = zlib.decompress(row) if row[:1] == _DEFLATED else row
+    distances, data = unpack_items(plain, "undo row", tuple, tuple)
+    return distances, data
 
 
 def _payload_start(node: bytes) -> int:

@@ -16,7 +16,8 @@ from ledger.errors import StoreError
 from ledger.store import sqlite
 from ledger.store.base import StateBatch, Store
 from ledger.store.memory import MemoryStore
-from ledger.store.sqlite import SqliteStore, pack_path
+from ledger.store.paths import pack_path
+from ledger.store.sqlite import SqliteStore
 from ledger.trie.trie import EMPTY_ROOT, Trie
 
 QUICK_DISK = "/dev/shm" if Path("/dev/shm").is_dir() else None  # hundreds of small stores
