@@ -134,7 +134,7 @@ class Interpreter:
             if isinstance(event, FROM_PEERS):
                 self._network.penalise_peer(event.peer, "what it sent confused this node")
                 self._start_over()
-            else:
+            elif not isinstance(event, ev.PersistFailed):  # that is how it is halted
                 self._halt(error)
 
     def _start_over(self) -> None:
