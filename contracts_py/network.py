@@ -4,10 +4,9 @@ Genesis puts this contract at 0x0000000000000000000000000000000000001001. Nodes,
 verifies without one, read its first nine slots without running it (`ledger/permissions.py`), so the
 order of those fields is part of the protocol. A change holds from the next block on.
 
-Every change is a proposal, and is done in the transaction of the vote that makes enough: a lone
-administrator's at once. Voters are the administrators or the validators. Votes are counted anew
-each time, so that of an account that has lost its vote is gone, and never more are needed than
-there are voters.
+Every change is a proposal, done in the transaction of the vote that makes enough: a lone
+administrator's at once. Votes are counted anew each time, so that of an account that has lost its
+vote is gone, and never more are needed than there are voters.
 
 A new validator is voted in as a candidate. It counts from its own `ready` transaction, with a block
 that it has, so that an empty disk never stops a quorum.
@@ -49,6 +48,7 @@ SET_ACCOUNT = 5
 SET_ADMINISTRATOR = 6
 SET_ANYONE_DEPLOYS = 7
 SET_ACCOUNTS_ONLY = 8
+SET_OWNERS_UPGRADE = 12
 SET_VOTING = 9
 SCHEDULE_RULES = 10
 UPGRADE = 11
@@ -127,7 +127,7 @@ class KeyRotated(Event):
 
 
 class FlagSet(Event):
-    """3 node, 4 deployer, 5 account, 6 administrator, 7 anyone deploys, 8 accounts only."""
+    """`action` is one of the numbers SET_..."""
 
     action: indexed[uint8]
     subject: indexed[address]
@@ -159,8 +159,6 @@ class ZeroAddress(Revert):
 
 
 class AlreadyValidator(Revert):
-    """It is one, or a candidate."""
-
     validator: address
 
 
@@ -223,6 +221,7 @@ class Network(Contract):
     _administrator: address
     _anyone_deploys: bool
     _accounts_only: bool
+    _owners_upgrade: bool
     _accounts: Map[address, bool]
     _administrators: Array[address]
     _candidates: Array[address]
@@ -277,7 +276,6 @@ class Network(Contract):
 
     @view
     def validators(self) -> list[address]:
-        """In no particular order: consensus sorts them."""
         members: list[address] = []
         for index in range(len(self._validators)):
             members.append(self._validators[index])
@@ -314,7 +312,6 @@ class Network(Contract):
 
     @view
     def administrator(self) -> address:
-        """The first administrator; zero where there is none."""
         return self._administrator
 
     @view
@@ -325,8 +322,6 @@ class Network(Contract):
     def accounts_only(self) -> bool:
         """Whether only listed accounts may transact."""
         return self._accounts_only
-
-    # How votes are counted.
 
     @view
     def voting(self) -> tuple[bool, uint16, uint16, uint16, uint64]:
@@ -388,6 +383,11 @@ class Network(Contract):
         self._propose_flag(SET_ACCOUNTS_ONLY, ZERO_ADDRESS, only)
 
     @write
+    def set_owners_upgrade(self, allowed: bool) -> None:
+        """Let whoever owns a contract upgrade it without a vote."""
+        self._propose_flag(SET_OWNERS_UPGRADE, ZERO_ADDRESS, allowed)
+
+    @write
     def set_voting(self, validators_vote: bool, votes_needed: uint16, expiry_s: uint64) -> None:
         """Who votes, how many votes a proposal needs (0: more than half), how long it lives."""
         number = votes_needed * 2 + (1 if validators_vote else 0)
@@ -409,8 +409,6 @@ class Network(Contract):
         self._check_voter()
         self._check_proposal(number)
         self._vote(number, approves)
-
-    # What members do for themselves.
 
     @write
     def ready(self, height: uint64, block_hash: bytes32) -> None:
@@ -589,8 +587,10 @@ class Network(Contract):
             self._set_administrator(subject, allowed)
         elif action == SET_ANYONE_DEPLOYS:
             self._anyone_deploys = allowed
-        else:
+        elif action == SET_ACCOUNTS_ONLY:
             self._accounts_only = allowed
+        else:
+            self._owners_upgrade = allowed
         if subject != ZERO_ADDRESS:
             self._name(subject)
         self.emit(FlagSet(action, subject, allowed))
@@ -657,8 +657,6 @@ class Network(Contract):
             if self._candidates[index] == candidate:
                 return index
         return count
-
-    # Administrators.
 
     def _check_administrator(self, administrator: address, allowed: bool) -> None:
         if not allowed and not self._validators_vote and len(self._administrators) == 1:

@@ -16,9 +16,7 @@ from ledger.types import Address, Hash32, Height, Slot, Word
 VALIDATORS_SLOT = 0
 NODES_SLOT = 1
 DEPLOYERS_SLOT = 2
-FLAGS_SLOT = (
-    3  # from the right: administrator in bytes 0 to 19, anyone_deploys 20, accounts_only 21
-)
+FLAGS_SLOT = 3  # from the right: administrator, anyone_deploys @20, accounts_only, owners_upgrade
 ACCOUNTS_SLOT = 4
 ADMINISTRATORS_SLOT = 5
 CANDIDATES_SLOT = 6
@@ -125,6 +123,13 @@ def write_validators(state: Storage, validators: tuple[Address, ...]) -> None:
         member = validators[index] if index < len(validators) else b""
         value = int.from_bytes(member, "big")
         state.set_storage(NETWORK_CONTRACT, _slot((first + index) % 2**256), value)
+
+
+def owners_upgrade(state: StorageReader) -> bool:
+    """Whether the owner of a contract may replace its source without the voters."""
+    if not is_permissioned(state):
+        return True
+    return bool(state.get_storage(NETWORK_CONTRACT, _slot(FLAGS_SLOT)) >> 176 & 0xFF)
 
 
 def is_permissioned(state: StorageReader) -> bool:

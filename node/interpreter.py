@@ -16,7 +16,14 @@ from ledger.block import Block, Certificate
 from ledger.chain import Chain, Committed
 from ledger.consensus import events as ev
 from ledger.crypto.address import to_checksum
-from ledger.errors import BlockNotYet, EncodingError, InvalidBlock, LedgerError, StoreError
+from ledger.errors import (
+    BlockNotYet,
+    EncodingError,
+    InvalidBlock,
+    LedgerError,
+    StoreError,
+    UnknownRules,
+)
 from ledger.types import Address
 from node.evidence import EvidenceShelf
 from node.log import Log
@@ -86,6 +93,11 @@ class Interpreter:
         self.feed(self._started())
         # What came while the engine had stopped, it has not heard of.
         self.feed(ev.WorkWaiting(self._has_work()))
+        try:
+            self._chain.rules_version(self._chain.head.number + 1)
+        except UnknownRules as error:
+            self._await_upgrade(error)
+            self.feed(self._events.pop())
 
     def _started(self) -> ev.Started:
         chain = self._chain
@@ -114,6 +126,8 @@ class Interpreter:
                         self._carry_out(effect)
                     except StoreError as error:
                         self._disk_failed(error)
+                    except UnknownRules as error:
+                        self._await_upgrade(error)
                     except Exception as error:  # logged; nothing may follow what went wrong
                         self._log.bug("engine", error, effect=type(effect).__name__)
                         self._halt(error)
@@ -195,6 +209,7 @@ class Interpreter:
             self._events.append(ev.BlockChecked(block.hash, ev.Verdict.INVALID))
             return
         waiting = self._on_committed(committed)
+        chain.rules_version(block.number + 1)  # or no step further
         self._events.append(
             ev.BlockImported(block.number, block.hash, committed.validators, waiting)
         )
@@ -251,7 +266,7 @@ class Interpreter:
         except BlockNotYet as error:
             self._log.seldom("chain", "a proposal is ahead of our clock", why=error)
             verdict = ev.Verdict.NOT_YET
-        except StoreError:
+        except (StoreError, UnknownRules):
             raise
         except LedgerError as error:
             self._log.warn("chain", "a proposal is refused", height=block.number, why=error)
@@ -263,6 +278,14 @@ class Interpreter:
         self._effects.clear()
         self.trouble = f"this node failed and takes no further part until it is restarted: {error}"
         self._log.error("engine", "halted", why=error)
+        self._events.append(ev.PersistFailed(str(error)))
+
+    def _await_upgrade(self, error: UnknownRules) -> None:
+        """Here this program's knowledge of the rules ends: reads go on, blocks do not."""
+        self._effects.clear()
+        if self.trouble is None:
+            self._log.error("chain", str(error))
+        self.trouble = str(error)
         self._events.append(ev.PersistFailed(str(error)))
 
     # Time.

@@ -267,7 +267,7 @@ def write_settings(
 ) -> None:
     """Write network.json for all and node.toml for each; those that are there are replaced."""
     text = dump_network(genesis, members)
-    _write(out / NETWORK_FILE, text)
+    write_file(out / NETWORK_FILE, text)
     for member in members:
         local = member.host in LOCAL_HOSTS
         values: dict[str, str | int | bool | tuple[str, ...]] = {
@@ -280,8 +280,8 @@ def write_settings(
             "rpc.host": member.host if local else "0.0.0.0",
             "rpc.port": member.rpc_port,
         }
-        _write(member.config_file, dump_settings(values | dict(settings)))
-        _write(member.folder / NETWORK_FILE, text)
+        write_file(member.config_file, dump_settings(values | dict(settings)))
+        write_file(member.folder / NETWORK_FILE, text)
 
 
 def _create_node(member: Member, private_key: bytes) -> None:
@@ -330,7 +330,7 @@ def _choose(ports: Sequence[int], index: int, default: int) -> int:
     return ports[index] if ports else default
 
 
-def _write(path: Path, text: str) -> None:
+def write_file(path: Path, text: str) -> None:
     """Write a file, synced, whole or not at all."""
     partial = path.with_suffix(path.suffix + ".partial")
     with partial.open("w") as file:

@@ -47,6 +47,7 @@ from node.sync import Sync, SyncSettings
 from node.sync.adopt import adopt_snapshot
 from node.sync.history import History
 from node.sync.serve import Server
+from node.watch import Watch
 
 TICK_S = 1.0
 FILTERS_SAVE_TICKS = 30
@@ -136,6 +137,7 @@ class Node:
             self._note_work,
             log,
         )
+        self.watch = Watch(self, private_key)
         self._flushed_height = self.chain.head.number
         self._flushed_at = time.monotonic()
         self._unflushed_transactions = 0
@@ -235,6 +237,7 @@ class Node:
             self._flush()
         if self._ticks % FILTERS_SAVE_TICKS == 0 and self.filters.changed:
             self._save_filters()
+        self.watch.tick()
         if self._ticks % SUMMARY_TICKS == 0:
             self._say_summary()
 

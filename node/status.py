@@ -7,8 +7,11 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from ledger.contract.rules import RULES_VERSION
 from ledger.crypto.address import to_checksum
+from ledger.permissions import read_candidates, read_rules
 from ledger.types import Address
+from node.explanation import Situation, is_well, say_all
 
 if TYPE_CHECKING:
     from node.node import Node
@@ -76,7 +79,7 @@ def explain(node: "Node", at_ms: int) -> dict[str, Any]:
     names = {endpoint.address: endpoint.name for endpoint in node.endpoints}
     connected = [node.address, *node.network.peers]
     missing = [one for one in told.missing if one not in connected or node.pool.size]
-    trouble = node.interpreter.trouble or told.trouble
+    facts = read_situation(node, told, names)
     return {
         "network": chain.genesis.name,
         "chainId": chain.genesis.chain_id,
@@ -88,57 +91,51 @@ def explain(node: "Node", at_ms: int) -> dict[str, Any]:
         "round": told.round,
         "proposer": _name(told.proposer, names),
         "validators": [_name(one, names) for one in chain.validators],
+        "candidates": list(facts.candidates),
         "connected": [_name(one, names) for one in connected],
         "notConnected": [_name(one, names) for one in chain.validators if one not in connected],
+        "missingSince": dict(facts.away),
         "waitingFor": [_name(one, names) for one in missing],
         "quorum": told.quorum,
         "nextTryMs": told.next_try_ms,
         "waitingTransactions": node.pool.size,
-        "trouble": trouble,
+        "trouble": facts.trouble,
         "evidence": node.interpreter.evidence.describe(),
-        "explanation": " ".join(_sentences(node, told, names, trouble)),
+        "version": package_version(),
+        "timeMs": int(time.time() * 1_000),
+        "well": is_well(facts),
+        "explanation": say_all(facts),
     }
 
 
-def _sentences(
-    node: "Node", told: Any, names: dict[Address, str], trouble: str | None
-) -> list[str]:
-    """What a person wants to know first, most pressing first."""
-    head = node.chain.head.number
-    said: list[str] = []
-    if trouble is not None:
-        said.append(f"This node does not sign: {trouble}.")
-    if node.sync.is_behind:
-        said.append(f"It is catching up: block {head} of {node.sync.best_height()}.")
+def read_situation(node: "Node", told: Any, names: dict[Address, str]) -> Situation:
+    """The facts behind the explanation; `told` is the engine's own."""
+    chain = node.chain
+    state = node.head_state()
     connected = {node.address, *node.network.peers}
-    away = [one for one in node.chain.validators if one not in connected]
-    reachable = len(node.chain.validators) - len(away)
-    if reachable < told.quorum:
-        said.append(
-            f"No block can be made: {told.quorum} of {len(node.chain.validators)} validators are "
-            f"needed and {reachable} can be reached from here; "
-            f"missing are {_list(away, names)}."
-        )
-    elif away:
-        said.append(f"Not reachable from here: {_list(away, names)}; enough others are.")
-    if node.pool.size and (told.round > 0 or reachable < told.quorum):
-        wait = "" if told.next_try_ms is None else f", next try in {told.next_try_ms / 1000:.1f} s"
-        said.append(
-            f"Block {told.height} is in round {told.round} (proposer "
-            f"{_name(told.proposer, names)}){wait}; not heard in this round: "
-            f"{_list(told.missing, names)}."
-        )
-    waiting = node.pool.size
-    if not said and not waiting:
-        said.append(f"All is well: block {head} is the head and nothing waits.")
-    elif not said and node.has_work():
-        said.append(f"All is well: waiting for block {head + 1}: {waiting} {_noun(waiting)}.")
-    elif not said:
-        said.append(
-            f"All is well: block {head} is the head. Waiting for the nonce before theirs: "
-            f"{waiting} {_noun(waiting)}."
-        )
-    return said + _accusations(node, names)
+    now_s = int(time.time())
+    since_s = node.watch.absence.since_s
+    away = [one for one in chain.validators if one not in connected]
+    coming = [(at, version) for at, version in read_rules(state) if version > RULES_VERSION]
+    return Situation(
+        head=chain.head.number,
+        height=told.height,
+        round=told.round,
+        proposer=_name(told.proposer, names),
+        quorum=told.quorum,
+        validators=len(chain.validators),
+        waiting=node.pool.size,
+        now_s=now_s,
+        has_work=node.has_work(),
+        next_try_ms=told.next_try_ms,
+        trouble=node.interpreter.trouble or told.trouble,
+        behind=node.sync.best_height() if node.sync.is_behind else None,
+        away=tuple((_name(one, names), int(since_s.get(one, now_s))) for one in away),
+        silent=tuple(_name(one, names) for one in told.missing),
+        candidates=tuple(_name(one, names) for one in read_candidates(state)),
+        rules=coming[0] if coming else None,
+        accusations=tuple(_accusations(node, names)),
+    )
 
 
 def _accusations(node: "Node", names: dict[Address, str]) -> list[str]:
@@ -150,14 +147,6 @@ def _accusations(node: "Node", names: dict[Address, str]) -> list[str]:
         for author in node.chain.validators
         if shelf.say(author)
     ]
-
-
-def _noun(count: int) -> str:
-    return "transaction" if count == 1 else "transactions"
-
-
-def _list(members: Any, names: dict[Address, str]) -> str:
-    return ", ".join(_name(one, names) for one in members) or "nobody"
 
 
 def _name(member: Address, names: dict[Address, str]) -> str:

@@ -224,8 +224,10 @@ def send_transaction(
     to: bytes | None,
     data: bytes = b"",
     value: int = 0,
+    private_key: bytes | None = None,
 ) -> dict[str, Any]:
-    """Sign with a key file, or let a devnet's unlocked account send; wait for the receipt."""
+    """Sign with `private_key` or a key file, or let a devnet's unlocked account send; wait for the
+    receipt."""
     request: dict[str, Any] = {
         "from": encode_data(sender),
         "data": encode_data(data),
@@ -234,9 +236,9 @@ def send_transaction(
     if to is not None:
         request["to"] = encode_data(to)
     gas = decode_quantity(client.call("eth_estimateGas", request))
-    if sender in key_files(keystore):
+    if private_key is not None or sender in key_files(keystore):
         transaction = sign_transaction(
-            load_key(keystore, sender, password_file),
+            private_key or load_key(keystore, sender, password_file),
             chain_id=client.chain_id(),
             nonce=client.next_nonce(sender),
             to=to,

@@ -1,4 +1,4 @@
-"""`wattledger devnet` and `wattledger network`: a local network, and the files of a real one."""
+"""`wattledger devnet` and `wattledger network new`: a local network, the files of a real one."""
 
 import tempfile
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from ledger.crypto.address import to_checksum
+from node.commands import members
 from node.commands.common import ADDRESS, console, make_table, say
 
 
@@ -44,7 +45,11 @@ def devnet(
 
 @click.group()
 def network() -> None:
-    """Make the files of a new network."""
+    """Make the files of a new network; see and change who is a member."""
+
+
+for command in (members.propose, members.vote, members.members, members.rotate, members.override):
+    network.add_command(command)
 
 
 @network.command()
@@ -57,8 +62,17 @@ def network() -> None:
               help="Where node i is reached, once per node.  [default: 127.0.0.1]")  # fmt: skip
 @click.option("--chain-id", default=1947, show_default=True, type=click.IntRange(1, 2**52),
               help="Chain id, the same for wallets.")  # fmt: skip
-@click.option("--administrator", type=ADDRESS,
-              help="Account that changes members.  [default: a new key]")  # fmt: skip
+@click.option("--administrator", "administrators", type=ADDRESS, multiple=True,
+              help="Account that votes on changes; repeatable.  [default: a new key]")  # fmt: skip
+@click.option("--validators-vote", is_flag=True,
+              help="Validators vote on changes, not administrators.")  # fmt: skip
+@click.option("--votes", "votes_needed", default=0, show_default=True,
+              type=click.IntRange(0, 100),
+              help="Votes that a change needs; 0: more than half.")  # fmt: skip
+@click.option("--proposal-days", default=30, show_default=True, type=click.IntRange(1, 365),
+              help="How long a proposal waits for votes.")  # fmt: skip
+@click.option("--account", "accounts", type=ADDRESS, multiple=True,
+              help="Account that may transact; given once or more, others may not.")  # fmt: skip
 @click.option("--deployer", "deployers", type=ADDRESS, multiple=True,
               help="Account that may deploy contracts; may be repeated.")  # fmt: skip
 @click.option("--block-period-ms", default=1_000, show_default=True, type=click.IntRange(0),
@@ -73,7 +87,11 @@ def new(
     nodes: int,
     hosts: tuple[str, ...],
     chain_id: int,
-    administrator: bytes | None,
+    administrators: tuple[bytes, ...],
+    validators_vote: bool,
+    votes_needed: int,
+    proposal_days: int,
+    accounts: tuple[bytes, ...],
     deployers: tuple[bytes, ...],
     block_period_ms: int,
     rpc_port: int,
@@ -93,7 +111,12 @@ def new(
         nodes=nodes,
         hosts=hosts,
         chain_id=chain_id,
-        administrator=administrator,
+        administrators=administrators,
+        validators_vote=validators_vote,
+        votes_needed=votes_needed,
+        expiry_s=proposal_days * members.DAY_S,
+        accounts=accounts,
+        accounts_only=bool(accounts),
         deployers=deployers,
         block_period_ms=block_period_ms,
         rpc_port=rpc_port,

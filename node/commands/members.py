@@ -1,0 +1,388 @@
+"""`wattledger network propose|vote|rotate|members|override`: who is a member; changes by vote."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ledger.contract.artifact import build_artifact
+from ledger.crypto.address import address_of, to_checksum
+from ledger.crypto.keccak import keccak256
+from ledger.encoding import abi
+from ledger.encoding.hexadecimal import decode_data, decode_quantity, encode_data
+from ledger.errors import LedgerError
+from ledger.genesis import NETWORK_CONTRACT, Genesis
+from node.abi_text import abi_type, encode_arguments, find_entry, render_value, signature
+from node.client import Client, RpcError
+from node.commands.common import (
+    ADDRESS,
+    connect,
+    console,
+    json_option,
+    keystore_option,
+    make_table,
+    password_option,
+    print_json,
+    rpc_option,
+    say,
+    send_transaction,
+)
+from node.commands.contracts import explained, read_source
+from node.errors import NodeError
+from node.keys import load_node_key
+from node.network_files import load_network_file, write_file
+
+DAY_S = 86_400
+MEMBERS_PER_CALL = 200
+PROPOSALS_SHOWN = 20
+ROLES = ("validator", "candidate", "node", "deployer", "account", "administrator")
+# What is typed: (the method, the words after it, their help)
+ACTIONS = {
+    "add-validator": ("addValidator", "ADDRESS", "becomes a validator once it says it is ready"),
+    "remove-validator": ("removeValidator", "ADDRESS", "a validator or candidate no longer"),
+    "allow-node": ("setNode", "ADDRESS", "a node that may connect"),
+    "remove-node": ("setNode", "ADDRESS", "sent away, and let in no more"),
+    "allow-deployer": ("setDeployer", "ADDRESS", "an account that may create contracts"),
+    "remove-deployer": ("setDeployer", "ADDRESS", ""),
+    "allow-account": ("setAccount", "ADDRESS", "an account that may send transactions"),
+    "remove-account": ("setAccount", "ADDRESS", ""),
+    "add-administrator": ("setAdministrator", "ADDRESS", ""),
+    "remove-administrator": ("setAdministrator", "ADDRESS", ""),
+    "anyone-deploys": ("setAnyoneDeploys", "true|false", "whether the list of deployers counts"),
+    "accounts-only": ("setAccountsOnly", "true|false", "whether the list of accounts counts"),
+    "owners-upgrade": ("setOwnersUpgrade", "true|false", "whether owners upgrade their contracts"),
+    "voting": ("setVoting", "WHO VOTES DAYS", "administrators or validators; 0: more than half"),
+    "rules": ("scheduleRules", "HEIGHT VERSION", "nodes without that version halt before it"),
+    "upgrade": ("upgrade", "ADDRESS SOURCE.py", "the source that may replace a contract's"),
+}
+FLAGS = {7: "anyone-deploys", 8: "accounts-only", 12: "owners-upgrade"}
+NAMES = {3: "node", 4: "deployer", 5: "account", 6: "administrator"}
+
+
+def sender_options(function: Any) -> Any:
+    """Who signs: an account with a key file, an unlocked one, or the key in a file."""
+    for option in (
+        click.option("--from", "sender", type=ADDRESS, help="The voter's account."),
+        click.option("--key-file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                     help="Instead of --from: a key, such as administrator.key or node.key."),
+        keystore_option,
+        password_option,
+        rpc_option,
+        json_option,
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def _list_actions() -> str:
+    return "\n".join(
+        f"  {name + ' ' + words:<36} {what}".rstrip() for name, (_, words, what) in ACTIONS.items()
+    )
+
+
+@click.command(
+    help="Propose a change of members and vote for it; done at once where one vote is enough.\n\n"
+    "\b\nActions:\n" + _list_actions() + "\n\n\b\nExample:\n"
+    "  wattledger network propose add-validator 0x7099...79C8 --from 0xf39F...2266"
+)
+@click.argument("action", type=click.Choice(list(ACTIONS)), metavar="ACTION")
+@click.argument("words", nargs=-1)
+@sender_options
+def propose(
+    action: str,
+    words: tuple[str, ...],
+    sender: bytes | None,
+    key_file: Path | None,
+    keystore: Path,
+    password_file: Path | None,
+    rpc: str,
+    as_json: bool,
+) -> None:
+    method, arguments = read_action(action, words)
+    client = connect(rpc)
+    receipt = send(client, method, arguments, sender, key_file, keystore, password_file)
+    tell_outcome(client, receipt, as_json)
+    if action == "upgrade" and not as_json:
+        say("once it is done, anybody sends the source: wattledger contract upgrade")
+
+
+@click.command()
+@click.argument("number", type=click.IntRange(0))
+@click.option("--against", is_flag=True, help="Take an earlier vote for it back.")
+@sender_options
+def vote(
+    number: int,
+    against: bool,
+    sender: bytes | None,
+    key_file: Path | None,
+    keystore: Path,
+    password_file: Path | None,
+    rpc: str,
+    as_json: bool,
+) -> None:
+    """Vote for proposal NUMBER; with the last vote it needs, it is done.
+
+    \b
+    Example:
+      wattledger network vote 3 --key-file administrator.key
+    """
+    client = connect(rpc)
+    arguments = (str(number), "false" if against else "true")
+    receipt = send(client, "vote", arguments, sender, key_file, keystore, password_file)
+    tell_outcome(client, receipt, as_json)
+
+
+@click.command()
+@click.argument("key", type=ADDRESS)
+@sender_options
+def rotate(
+    key: bytes,
+    sender: bytes | None,
+    key_file: Path | None,
+    keystore: Path,
+    password_file: Path | None,
+    rpc: str,
+    as_json: bool,
+) -> None:
+    """Hand the place of a node's own key, --key-file, to the new one with the address KEY.
+
+    \b
+    Example:
+      wattledger network rotate 0x7099...79C8 --key-file node.key
+    """
+    client = connect(rpc)
+    receipt = send(client, "rotate", (to_checksum(key),), sender, key_file, keystore, password_file)
+    if as_json:
+        print_json(receipt)
+        return
+    say(
+        f"block {decode_quantity(receipt['blockNumber'])}: start a node with the new key and an "
+        "empty data folder. A validator's new key takes the place over once its node follows the "
+        "chain; leave the old node running until then, on its own machine or folder."
+    )
+
+
+@click.command()
+@rpc_option
+@json_option
+def members(rpc: str, as_json: bool) -> None:
+    """Print who is a member, how votes are counted, and the proposals that wait for votes.
+
+    \b
+    Example:
+      wattledger network members
+    """
+    client = connect(rpc)
+    found = read_members(client)
+    if as_json:
+        print_json(found)
+        return
+    table = make_table("address", "is")
+    for member in found["members"]:
+        table.add_row(member["address"], ", ".join(member["roles"]) or "nothing any more")
+    console.print(table)
+    voting = found["voting"]
+    say(
+        f"{voting['voters']} {voting['who']} vote; a proposal needs {voting['needed']} "
+        f"and lives {voting['expiryS'] / DAY_S:g} days"
+    )
+    say("anyone may deploy contracts" if found["anyoneDeploys"] else "deployers deploy contracts")
+    say("only accounts, voters and validators may transact" if found["accountsOnly"]
+        else "anyone may transact")  # fmt: skip
+    for proposal in found["proposals"]:
+        say(f"proposal {proposal['number']}: {proposal['what']}: {proposal['votes']} of "
+            f"{voting['needed']} votes, until {proposal['until']}; vote with: "
+            f"wattledger network vote {proposal['number']}")  # fmt: skip
+
+
+@click.command()
+@click.option("--network", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              required=True, help="The network file to write into.")  # fmt: skip
+@click.option("--height", type=click.IntRange(1), required=True,
+              help="The first block they decide: above the highest head of all.")  # fmt: skip
+@click.option("--validator", "validators", type=ADDRESS, multiple=True, required=True,
+              help="Who decides from there on; repeat for each.")  # fmt: skip
+def override(network: Path, height: int, validators: tuple[bytes, ...]) -> None:
+    """Name the validators of a network that has lost its quorum for ever.
+
+    Every node that is left, and everybody who verifies, needs the same network file. Use it only
+    when the lost validators will never come back: with their keys they could go on with the old
+    chain.
+
+    \b
+    Example:
+      wattledger network override --network network.json --height 4712 \\
+        --validator 0x7099...79C8 --validator 0x3C44...93BC
+    """
+    load_network_file(network)  # what is wrong with it is said before anything is changed
+    values = json.loads(network.read_bytes())
+    entry = {"height": height, "validators": [to_checksum(one) for one in validators]}
+    values["overrides"] = [*values.get("overrides", []), entry]
+    try:
+        Genesis.from_json({key: value for key, value in values.items() if key != "peers"})
+    except LedgerError as error:
+        raise NodeError(str(error)) from error
+    write_file(network, json.dumps(values, indent=2) + "\n")
+    say(f"{network}: from block {height} on {len(validators)} validators decide:")
+    for member in entry["validators"]:  # type: ignore[attr-defined]
+        say(f"  {member}")
+    say(
+        "1. Stop every node that is left. None may hold block "
+        f"{height} already: ask each with wattledger node status."
+    )
+    say("2. Give each of them this very file, and start them again, the one with the highest head")
+    say("   first. 3. Give it to everybody who verifies bills.")
+
+
+# What the commands share.
+
+
+def read_action(action: str, words: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """The contract's method and its arguments as typed. Raises NodeError."""
+    method, expected, _ = ACTIONS[action]
+    if len(words) != len(expected.split()):
+        raise NodeError(f"{action} takes {expected}")
+    if action == "voting":
+        who, votes, days = words
+        if who not in ("administrators", "validators") or not days.isdecimal():
+            raise NodeError(f"{action} takes {expected}, WHO administrators or validators")
+        return method, (str(who == "validators").lower(), votes, str(int(days) * DAY_S))
+    if action == "upgrade":
+        return method, (words[0], encode_data(keccak256(read_source(words[1]))))
+    first, _, _ = action.partition("-")
+    if method.startswith("set") and expected == "ADDRESS":
+        return method, (words[0], "false" if first == "remove" else "true")
+    return method, words
+
+
+def read_contract() -> list[dict[str, Any]]:
+    """The ABI of the network contract of this version."""
+    source = files("contracts_py").joinpath("network.py").read_bytes()
+    entries: list[dict[str, Any]] = build_artifact(source)["abi"]
+    return entries
+
+
+def send(
+    client: Client,
+    method: str,
+    arguments: tuple[str, ...],
+    sender: bytes | None,
+    key_file: Path | None,
+    keystore: Path,
+    password_file: Path | None,
+) -> dict[str, Any]:
+    """Call a method of the network contract; the receipt. Raises NodeError, ClientError."""
+    private_key = None
+    if key_file is not None:
+        private_key = load_node_key(key_file, password_file)
+        sender = address_of(private_key)
+    if sender is None:
+        raise NodeError("say who votes: --from ACCOUNT, or --key-file FILE")
+    entries = read_contract()
+    entry = find_entry(entries, method)
+    data = abi.selector(signature(entry)) + encode_arguments(method, entry["inputs"], arguments)
+    try:
+        receipt = send_transaction(
+            client, sender, keystore, password_file,
+            to=NETWORK_CONTRACT, data=data, private_key=private_key,
+        )  # fmt: skip
+    except RpcError as error:
+        raise explained(entries, error) from error
+    if decode_quantity(receipt["status"]) != 1:
+        raise NodeError(f"{method} was refused in {receipt['transactionHash']}")
+    return receipt
+
+
+def tell_outcome(client: Client, receipt: dict[str, Any], as_json: bool) -> None:
+    """Whether the proposal is done, or how many votes it still needs."""
+    voted = abi.topic("Voted(uint256,address,bool,uint16,uint16)")
+    done = abi.topic("Done(uint256)")
+    topics = {decode_data(log["topics"][0]): log for log in receipt["logs"]}
+    log = topics[voted]
+    number = int(log["topics"][1], 16)
+    _, votes, needed = abi.decode(["bool", "uint16", "uint16"], decode_data(log["data"]))
+    block = decode_quantity(receipt["blockNumber"])
+    if as_json:
+        print_json({"proposal": number, "votes": votes, "needed": needed,
+                    "done": done in topics, "block": block})  # fmt: skip
+    elif done in topics:
+        say(f"proposal {number} is done: it holds from block {block + 1} on")
+    else:
+        say(f"proposal {number} has {votes} of the {needed} votes it needs; others vote with: "
+            f"wattledger network vote {number}")  # fmt: skip
+
+
+def ask(client: Client, entries: list[dict[str, Any]], method: str, *arguments: object) -> Any:
+    """A view of the network contract; one result as itself, several as a list."""
+    entry = find_entry(entries, method)
+    data = abi.selector(signature(entry))
+    data += encode_arguments(method, entry["inputs"], [str(one) for one in arguments])
+    answer = client.call_contract(NETWORK_CONTRACT, data)
+    values = abi.decode([abi_type(one) for one in entry["outputs"]], answer)
+    shown = [render_value(*pair) for pair in zip(entry["outputs"], values, strict=True)]
+    return shown if len(shown) > 1 else shown[0]
+
+
+def read_members(client: Client) -> dict[str, Any]:
+    """What `network members` prints, as JSON."""
+    entries = read_contract()
+    found: list[dict[str, Any]] = []
+    while True:
+        accounts, roles = ask(client, entries, "members", len(found), MEMBERS_PER_CALL)
+        found += [
+            {"address": who, "roles": [name for bit, name in enumerate(ROLES) if role >> bit & 1]}
+            for who, role in zip(accounts, roles, strict=True)
+        ]
+        if len(accounts) < MEMBERS_PER_CALL:
+            break
+    validators_vote, votes_set, voters, needed, expiry_s = ask(client, entries, "voting")
+    return {
+        "members": found,
+        "voting": {
+            "who": "validators" if validators_vote else "administrators",
+            "voters": voters,
+            "votesSet": votes_set,
+            "needed": needed,
+            "expiryS": expiry_s,
+        },
+        "anyoneDeploys": ask(client, entries, "anyoneDeploys"),
+        "accountsOnly": ask(client, entries, "accountsOnly"),
+        "proposals": read_proposals(client, entries),
+    }
+
+
+def read_proposals(client: Client, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The newest proposals that wait for votes."""
+    from node.billing.render import format_time
+
+    now = decode_quantity(client.call("eth_getBlockByNumber", "latest", False)["timestamp"])
+    count = ask(client, entries, "proposalCount")
+    waiting = []
+    for number in range(max(0, count - PROPOSALS_SHOWN), count):
+        proposal, votes = ask(client, entries, "proposal", number)
+        if not proposal["done"] and proposal["expires"] >= now:
+            until = f"{format_time(proposal['expires'])} UTC"
+            waiting.append(
+                {"number": number, "votes": votes, "until": until, "what": describe(proposal)}
+            )
+    return waiting
+
+
+def describe(proposal: dict[str, Any]) -> str:
+    """What a proposal would do, as `propose` takes it."""
+    action, subject, number = proposal["action"], proposal["subject"], proposal["number"]
+    if action in (1, 2):
+        return f"{'add' if action == 1 else 'remove'}-validator {subject}"
+    if action in NAMES:
+        verb = "remove" if not number else "add" if action == 6 else "allow"
+        return f"{verb}-{NAMES[action]} {subject}"
+    if action in FLAGS:
+        return f"{FLAGS[action]} {str(bool(number)).lower()}"
+    if action == 9:
+        who = "validators" if number % 2 else "administrators"
+        return f"voting {who} {number // 2} {proposal['other'] // DAY_S}"
+    if action == 10:
+        return f"rules {number} {proposal['other']}"
+    return f"upgrade {subject} to the source with keccak256 {proposal['digest']}"
