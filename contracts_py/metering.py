@@ -396,6 +396,11 @@ class Metering(Contract):
         return self._meters[meter_]
 
     @view
+    def account_of(self, meter: address) -> address:
+        """Whose readings the meter's are; the zero address where it is not enrolled."""
+        return self._meters[meter].account
+
+    @view
     def meters_of(self, account: address) -> list[address]:
         """Every meter that was ever enrolled for an account, oldest first."""
         meters: list[address] = []
