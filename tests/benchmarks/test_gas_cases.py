@@ -1,0 +1,17 @@
+"""Each case of the gas benchmark is a contract that is accepted and runs; names tell them apart."""
+
+import pytest
+
+from benchmarks.gas import Bench
+from benchmarks.gas_cases import CASES, Case
+
+
+@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+def test_a_case_runs(case: Case) -> None:
+    status, gas, _ = Bench(case).call(1)
+    assert status == "success"
+    assert gas > 0
+
+
+def test_cases_have_names_of_their_own() -> None:
+    assert len({case.name for case in CASES}) == len(CASES)
