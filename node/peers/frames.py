@@ -16,7 +16,7 @@
     HEADERS           [12, first height, [[header, certificate, new validators], ...]]
     GET_BODIES        [13, first height, count, with receipts]
     BODIES            [14, first height, [[body, receipts], ...]]
-    GET_STATE         [15, height, [[trie, path], ...]]      trie b"code": path is a code's hash
+    GET_STATE         [15, height, deep, [[trie, path], ...]]     b"code": path is a code's hash
     STATE             [16, height, [node, ...], [address, ...]]       see `node.sync.snapshot`
     COMPACT           [17, message, header, [transaction hash or raw, ...]]    see `node.compact`
     GET_PARTS         [18, block hash, [index, ...]]
@@ -56,8 +56,8 @@ HEADERS_BYTES_MAX = 2_500_000
 LISTS_PER_FRAME = HEADERS_PER_FRAME + 2
 """As many as any frame has. Four megabytes of empty lists would take 300 MB to unpack."""
 BODIES_PER_FRAME = 64
-STATE_ITEMS_MAX = 64
-"""Subtrees asked for at once; the answer goes down each of them in turn until it is full."""
+STATE_ITEMS_MAX = 256
+"""Places asked for at once; a deep answer goes down each of them in turn until it is full."""
 STATE_NODES_MAX = 1_000
 STATE_BYTES_MAX = 300_000
 """Of one answer: some 30 ms of a server's processor, so that votes wait no longer."""
@@ -239,7 +239,7 @@ SHAPES = {
     Kind.HEADERS: (_is_uint, _is_headers),
     Kind.GET_BODIES: (_is_uint, _is_uint, _is_flag),
     Kind.BODIES: (_is_uint, _is_bodies),
-    Kind.GET_STATE: (_is_uint, _is_places),
+    Kind.GET_STATE: (_is_uint, _is_flag, _is_places),
     Kind.STATE: (_is_uint, _is_nodes, _is_addresses),
     Kind.COMPACT: (_is_bytes, _is_bytes, _is_parts),
     Kind.GET_PARTS: (_is_hash, _is_indexes),

@@ -67,15 +67,17 @@ def _find_below_account(
 
 
 def replay(
-    wanted: list[Item], nodes: list[bytes], addresses: list[Address]
+    wanted: list[Item], nodes: list[bytes], addresses: list[Address], *, deep: bool
 ) -> tuple[list[tuple[Item, bytes]], list[Item]]:
     """Hold an answer to what was asked: each item with its node, and the items left to ask for.
 
-    Raises ProofError or EncodingError at the first node that the root above does not commit to.
+    A shallow answer has the nodes asked for and none below them. Raises ProofError or EncodingError
+    at the first node that the root above does not commit to.
     """
     owners = {keccak256(address): address for address in addresses}
     stack = wanted[::-1]
     got: list[tuple[Item, bytes]] = []
+    below: list[Item] = []
     for raw in nodes:
         if not stack:
             raise ProofError("more nodes than were asked for")
@@ -88,5 +90,8 @@ def replay(
         got.append((item, raw))
         if trie != CODE_TRIE:
             children, _ = find_children(trie, path, raw, owners.get)
-            stack.extend(reversed(children))
-    return got, stack[::-1]
+            if deep:
+                stack.extend(reversed(children))
+            else:
+                below += children
+    return got, below + stack[::-1]

@@ -13,6 +13,7 @@ from ledger.block import decode_header, encode_block
 from ledger.chain import Chain
 from ledger.crypto.keccak import keccak256
 from ledger.errors import BlockPruned
+from ledger.receipt import encode_receipts
 from ledger.store.members import load_validators
 from ledger.types import Address, Hash32, Height
 from ledger.unflushed import Unflushed
@@ -92,17 +93,19 @@ class Server:
         store = self._chain.store
         for height in self._heights(max(first, 1), count, BODIES_PER_FRAME):
             body = store.get_body(height)
-            receipts = (store.get_receipts(height) if with_receipts else None) or b""
-            if body is None or (with_receipts and not receipts):
+            if body is None:
                 break
+            receipts = encode_receipts(self._chain.receipts(height)) if with_receipts else b""
             size += len(body) + len(receipts)
             if rows and size > BLOCKS_BYTES_MAX:
                 break
             rows.append([body, receipts])
         peer.send(Kind.BODIES, first, rows)
 
-    def serve_state(self, peer: Peer, height: Height, wanted: list[list[bytes]]) -> None:
-        """The nodes below these places in order, each subtree from its root down and left to
+    def serve_state(
+        self, peer: Peer, height: Height, deep: bool, wanted: list[list[bytes]]
+    ) -> None:
+        """The nodes at these places, deep with all below each, from its root down and left to
         right, until the frame is full; empty where this state is not kept."""
         nodes: list[bytes] = []
         owners: list[Address] = []
@@ -120,7 +123,7 @@ class Server:
                 size += len(node)
                 if trie != CODE_TRIE:
                     children, named = find_children(trie, path, node, find_address)
-                    stack.extend(reversed(children))
+                    stack.extend(reversed(children) if deep else ())
                     owners += named
         peer.send(Kind.STATE, height, nodes, owners[:STATE_NODES_MAX])
 

@@ -1,8 +1,9 @@
 """The state under a certified header, fetched from several peers in chunks that prove themselves.
 
-    GET_STATE [height, [[trie, path], ...]]  ->  STATE [height, [node, ...], [address, ...]]
+    GET_STATE [height, deep, [[trie, path], ...]]  ->  STATE [height, [node, ...], [address, ...]]
 
-An answer goes down from each place asked for, left to right, until it is full. The receiver walks
+A deep answer goes down from each place asked for, left to right, until it is full; who has a state
+of its own, and lacks only what changed since, asks for single nodes. The receiver walks
 alike: each node must hash to what the one above it names, the first to the header's state root. So
 a lying peer costs one answer of bounded size, and whatever is kept is right for ever. Nodes are
 staged as they come; after kill -9 the walk begins at the root again and asks only for what is not
@@ -42,6 +43,7 @@ class Snapshot:
         self._requests = requests
         self._stack: list[Item] = [(b"", b"", root)]
         self._open = 0
+        self._deep = store.flushed_height() <= 0
         self._staged: dict[tuple[bytes, bytes], bytes] = {}
         self._codes: dict[Hash32, bytes] = {}
         self._size = 0
@@ -94,7 +96,8 @@ class Snapshot:
     async def _take_items(self) -> list[Item]:
         """Places to ask for. What is here already is walked through on the way."""
         wanted: list[Item] = []
-        count = STATE_ITEMS_MAX if len(self._stack) > STATE_ITEMS_MAX else WALKED_IN_PARALLEL
+        few = self._deep and len(self._stack) <= STATE_ITEMS_MAX
+        count = WALKED_IN_PARALLEL if few else STATE_ITEMS_MAX
         local = 0
         while self._stack and len(wanted) < count:
             item = self._stack.pop()
@@ -135,12 +138,12 @@ class Snapshot:
     async def _fetch(self, peer: Peer, wanted: list[Item]) -> list[Item]:
         """Ask for subtrees and keep what comes; what is left of them to ask for."""
         places = [[trie, path] for trie, path, _ in wanted]
-        answer = await self._requests.ask(peer, Kind.GET_STATE, self.height, places)
+        answer = await self._requests.ask(peer, Kind.GET_STATE, self.height, self._deep, places)
         if not answer:
             return wanted
         nodes, addresses = answer
         try:
-            got, left = replay(wanted, nodes, addresses)
+            got, left = replay(wanted, nodes, addresses, deep=self._deep)
         except LedgerError as error:
             self._requests.network.penalise(peer, f"a false piece of a state: {error}")
             return wanted
