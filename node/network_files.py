@@ -203,7 +203,7 @@ def create_network(
     except LedgerError as error:
         raise NodeError(str(error)) from error
     for member, key in zip(members, keys, strict=True):
-        _create_node(member, key)
+        create_member(member, key)
     write_settings(out, genesis, members, settings or {})
     return CreatedNetwork(out / NETWORK_FILE, genesis, members, administrator, key_file)
 
@@ -269,22 +269,29 @@ def write_settings(
     text = dump_network(genesis, members)
     write_file(out / NETWORK_FILE, text)
     for member in members:
-        local = member.host in LOCAL_HOSTS
-        values: dict[str, str | int | bool | tuple[str, ...]] = {
-            "name": member.name,
-            "network": NETWORK_FILE,
-            "data": DATA_FOLDER,
-            "key.file": KEY_FILE,
-            "peers.host": member.host if local else "0.0.0.0",
-            "peers.port": member.port,
-            "rpc.host": member.host if local else "0.0.0.0",
-            "rpc.port": member.rpc_port,
-        }
-        write_file(member.config_file, dump_settings(values | dict(settings)))
+        write_node_settings(member, settings)
         write_file(member.folder / NETWORK_FILE, text)
 
 
-def _create_node(member: Member, private_key: bytes) -> None:
+def write_node_settings(
+    member: Member, settings: Mapping[str, str | int | bool | tuple[str, ...]]
+) -> None:
+    """Write a node's node.toml; one that is there is replaced."""
+    local = member.host in LOCAL_HOSTS
+    values: dict[str, str | int | bool | tuple[str, ...]] = {
+        "name": member.name,
+        "network": NETWORK_FILE,
+        "data": DATA_FOLDER,
+        "key.file": KEY_FILE,
+        "peers.host": member.host if local else "0.0.0.0",
+        "peers.port": member.port,
+        "rpc.host": member.host if local else "0.0.0.0",
+        "rpc.port": member.rpc_port,
+    }
+    write_file(member.config_file, dump_settings(values | dict(settings)))
+
+
+def create_member(member: Member, private_key: bytes) -> None:
     """A node's folder with its key, and a store with the signer record."""
     from ledger.store.sqlite import SqliteStore
 

@@ -40,6 +40,35 @@ def run(config: Path) -> None:
     raise SystemExit(run_node(config))
 
 
+@node.command("new")
+@click.option("--network", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+              required=True, help="The network file that the other nodes have.")  # fmt: skip
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True,
+              help="Folder to make.")  # fmt: skip
+@click.option("--name", required=True, help="What the node calls itself.")
+@click.option("--host", required=True, help="Where other nodes reach it.")
+@click.option("--peer-port", default=30_545, show_default=True, type=click.IntRange(1, 65_535),
+              help="Port for peers.")  # fmt: skip
+@click.option("--rpc-port", default=8545, show_default=True, type=click.IntRange(1, 65_535),
+              help="Port for JSON-RPC.")  # fmt: skip
+def new_node(network: Path, out: Path, name: str, host: str, peer_port: int, rpc_port: int) -> None:
+    """Make the folder of one more node for a network that runs: its key, settings, network file.
+
+    \b
+    Example:
+      wattledger node new --network network.json --out node5 --name node5 --host 10.0.0.5
+    """
+    from node.new_node import create_node
+
+    made = create_node(network, out, name=name, host=host, port=peer_port, rpc_port=rpc_port)
+    address = made.entry["address"]
+    say(f"{name} is {address}; its files are in {out}")
+    say("let it connect, and validate once it says that it is ready, with:")
+    say(f"  wattledger network propose add-validator {address} --from ADMINISTRATOR")
+    say(f"or only follow: wattledger network propose allow-node {address} --from ADMINISTRATOR")
+    say(f"then start it there: wattledger node run --config {made.member.config_file}")
+
+
 @node.command()
 @rpc_option
 @json_option

@@ -1,0 +1,249 @@
+"""Members change while the network runs: one more, one less, another key, rules, an override."""
+
+import json
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ledger.chain import Chain
+from ledger.crypto.address import to_checksum
+from ledger.encoding import abi
+from ledger.errors import GenesisError, ProofError
+from ledger.genesis import NETWORK_CONTRACT
+from ledger.store.sqlite import SqliteStore
+from ledger.transaction import sign_transaction
+from node.billing.sources import follow_chain
+from node.devnet import find_free_ports
+from node.keys import load_node_key
+from node.network_files import KEY_FILE, NETWORK_FILE, load_network_file
+from node.new_node import create_node
+from tests.commands.terminal import succeed
+
+FAST = {"round_timeout_ms": 250}
+
+
+def until(condition: Any, seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.02)
+
+
+def administrate(network: Any, signature: str, *values: Any, index: int = 0) -> dict[str, Any]:
+    """A transaction of the administrator to the network contract, final."""
+    client = network.client(index)
+    data = abi.encode_call(signature, values)
+    request = {"from": to_checksum(network.accounts[0]), "to": to_checksum(NETWORK_CONTRACT)}
+    sent = client.call("eth_sendTransaction", request | {"data": "0x" + data.hex()})
+    receipt = client.wait_for_receipt(sent)
+    client.close()
+    assert receipt["status"] == "0x1", receipt
+    return dict(receipt)
+
+
+def pay(network: Any, nonce: int, index: int = 0) -> None:
+    """A transaction of another account, final."""
+    client = network.client(index)
+    transaction = sign_transaction(
+        network.keys[network.accounts[1]], chain_id=1947, nonce=nonce, gas=21_000, gas_price=0,
+        to=network.accounts[9],
+    )  # fmt: skip
+    sent = client.call("eth_sendRawTransaction", "0x" + transaction.raw.hex())
+    assert client.wait_for_receipt(sent)["status"] == "0x1"
+    client.close()
+
+
+def status_of(network: Any, index: int) -> dict[str, Any]:
+    client = network.client(index)
+    told = client.call("wattledger_status")
+    client.close()
+    return dict(told)
+
+
+def add_member(network: Any, name: str) -> int:
+    """Files of one more node beside the others; its index."""
+    port, rpc_port = find_free_ports(2)
+    made = create_node(
+        network.made.network_file, network.folder / name,
+        name=name, host="127.0.0.1", port=port, rpc_port=rpc_port,
+    )  # fmt: skip
+    network.members = (*network.members, made.member)
+    network.logs.append(type(network.logs[0])())
+    return len(network.members) - 1
+
+
+class Load:
+    """Transactions one after another until it is left; each is final before the next."""
+
+    def __init__(self, network: Any) -> None:
+        self._network, self._stop, self.sent = network, threading.Event(), 0
+        self._failed: list[BaseException] = []
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                pay(self._network, self.sent)
+                self.sent += 1
+        except BaseException as error:
+            self._failed.append(error)
+
+    def __enter__(self) -> "Load":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        assert not self._failed, self._failed
+
+
+def test_a_fifth_validator_joins_and_another_leaves_under_load(make_local_network: Any) -> None:
+    network = make_local_network(4, **FAST)
+    network.start()
+    fifth = add_member(network, "node5")
+    address = network.members[fifth].address
+    with Load(network) as load:
+        until(lambda: load.sent > 3)
+        administrate(network, "addValidator(address)", address)
+        assert address not in network.nodes[0].chain.validators  # its disk is empty
+        sent = load.sent
+        until(lambda: load.sent > sent + 3)  # nobody waits for it
+        told = status_of(network, 0)
+        assert "Voted in, and not yet ready to validate" in told["explanation"]
+        network.start(fifth)
+        until(lambda: address in network.nodes[0].chain.validators)
+        until(lambda: network.nodes[fifth].interpreter.trouble is None)
+        proposer = network.members[0].address
+        administrate(network, "removeValidator(address)", proposer, index=1)
+        administrate(network, "setNode(address,bool)", proposer, False, index=1)
+        until(lambda: proposer not in network.nodes[fifth].network.peers)
+    members = {one.address for one in network.members[1:]}
+    assert set(network.nodes[fifth].chain.validators) == members
+    network.stop(1)  # of four that are left one may fail: so the fifth's vote counts
+    pay(network, load.sent, index=fifth)
+
+
+@pytest.fixture
+def lost_two(make_local_network: Any) -> Any:
+    """Four validators of which two are gone for ever."""
+    network = make_local_network(4, **FAST)
+    network.start()
+    pay(network, 0)
+    until(lambda: len(set(network.heads())) == 1)
+    network.stop()
+    return network
+
+
+def write_override(network: Any, height: int) -> None:
+    survivors = [to_checksum(one.address) for one in network.members[:2]]
+    for member in network.members[:2]:
+        succeed("network", "override", "--network", member.folder / NETWORK_FILE,
+                "--height", height, "--validator", survivors[0],
+                "--validator", survivors[1])  # fmt: skip
+
+
+def test_an_override_frees_a_network_that_lost_its_quorum(lost_two: Any) -> None:
+    network = lost_two
+    folder = network.members[0].folder
+    original = load_network_file(folder / NETWORK_FILE).genesis
+    write_override(network, 2)
+    network.start(0, 1)
+    until(lambda: len(network.nodes[0].network.peers) == 1)
+    pay(network, 1)
+    administrate(network, "addValidator(address)", network.accounts[5])  # the contract goes on
+    survivors = tuple(sorted(one.address for one in network.members[:2]))
+    assert network.nodes[0].chain.validators == survivors
+    client = network.client(0)
+    told = follow_chain(client, load_network_file(folder / NETWORK_FILE).genesis)
+    assert told.overrides == (2,)
+    assert told.validators == survivors
+    with pytest.raises(ProofError):
+        follow_chain(client, original)
+    client.close()
+    network.stop()
+    network.start(0, 1)  # from what is on disk, the override's block among it
+    pay(network, 2)
+
+
+def test_an_override_of_a_block_that_is_there_is_refused(lost_two: Any) -> None:
+    write_override(lost_two, 1)
+    with pytest.raises(GenesisError, match="block 1 is here already"):
+        lost_two.start(0)
+
+
+def test_a_validator_gets_another_key(make_local_network: Any) -> None:
+    network = make_local_network(4, **FAST)
+    network.start()
+    new = add_member(network, "node1b")
+    old = network.members[0]
+    succeed("network", "rotate", to_checksum(network.members[new].address),
+            "--key-file", old.folder / KEY_FILE, "--rpc", network.url(1))  # fmt: skip
+    network.start(new)
+    until(lambda: network.members[new].address in network.nodes[1].chain.validators)
+    validators = network.nodes[1].chain.validators
+    assert old.address not in validators and len(validators) == 4
+    until(lambda: old.address not in network.nodes[1].network.peers)
+    network.stop(0)
+    network.stop(2)
+    pay(network, 0, index=new)
+
+
+def test_a_node_halts_before_rules_it_does_not_know_and_says_so(make_local_network: Any) -> None:
+    network = make_local_network(2, **FAST)
+    network.start()
+    client = network.client(0)
+    height = client.height() + 14
+    administrate(network, "scheduleRules(uint64,uint32)", height, 2)
+    told = client.call("wattledger_status")
+    assert f"From block {height} on, in " in told["explanation"]
+    assert not told["well"]
+    for nonce in range(height - 2):
+        pay(network, nonce)
+    words = f"from block {height} on the network keeps rules version 2, this program knows up to 1"
+    until(lambda: all(words in (n.interpreter.trouble or "") for n in network.nodes.values()))
+    assert client.height() == height - 1
+    assert words in client.call("wattledger_status")["explanation"]
+    assert client.call("eth_getBalance", to_checksum(network.accounts[9]))  # reads go on
+    network.stop()
+    network.start()
+    assert words in status_of(network, 1)["explanation"]
+    client.close()
+
+
+def test_validators_vote_with_their_nodes_keys(make_local_network: Any, tmp_path: Path) -> None:
+    network = make_local_network(4, validators_vote=True, **FAST)
+    network.start()
+    rpc = ("--rpc", network.url(0))
+    keys = [member.folder / KEY_FILE for member in network.members]
+    account = to_checksum(network.accounts[7])
+    made = succeed("network", "propose", "allow-node", account, "--key-file", keys[0], *rpc)
+    assert made == ("proposal 0 has 1 of the 3 votes it needs; others vote with: "
+                    "wattledger network vote 0\n")  # fmt: skip
+    shown = succeed("network", "members", *rpc)
+    assert f"proposal 0: allow-node {account}: 1 of 3 votes" in shown
+    for index in (1, 2):
+        done = json.loads(succeed("network", "vote", 0, "--key-file", keys[index], "--json", *rpc))
+        assert done["done"] is (index == 2)
+    found = json.loads(succeed("network", "members", "--json", *rpc))
+    assert {"address": account, "roles": ["node"]} in found["members"]
+    assert found["proposals"] == []
+    assert load_node_key(keys[0], None)
+
+
+def test_an_override_of_the_empty_chain_needs_no_block(make_local_network: Any) -> None:
+    """A network of which most never came up at all."""
+    network = make_local_network(4, **FAST)
+    write_override(network, 1)
+    network.start(0, 1)
+    until(lambda: len(network.nodes[0].network.peers) == 1)
+    pay(network, 0)
+    network.stop()
+    member = network.members[0]
+    store = SqliteStore(member.folder / "data" / "chain.sqlite")
+    chain = Chain(store, load_network_file(member.folder / NETWORK_FILE).genesis)
+    assert len(chain.validators) == 2
+    chain.close()
