@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from ledger.block import Block, Certificate, Header, encode_body, validators_hash
 from ledger.candidates import Refused, check_size, choose_transactions
 from ledger.contract.execution import BlockContext
+from ledger.contract.messages import Runner
 from ledger.errors import BlockNotYet, InvalidBlock, WrongNetwork
 from ledger.genesis import Genesis
 from ledger.genesis_block import make_genesis_block
@@ -59,7 +60,8 @@ class Chain(History):
 
     `flush_blocks` is how many blocks' state is held in memory before it is written (1 is the
     strictest), `states_kept` how many states stay readable at least. `executor`, where given,
-    recovers senders in bulk. Raises WrongNetwork for a store of another genesis.
+    recovers senders in bulk; `runner` runs contracts, but for those of genesis, which the operators
+    wrote down. Raises WrongNetwork for a store of another genesis.
     """
 
     def __init__(
@@ -70,10 +72,12 @@ class Chain(History):
         executor: Executor | None = None,
         flush_blocks: int = 64,
         states_kept: int = STATES_KEPT_MIN,
+        runner: Runner | None = None,
     ) -> None:
         self.store = store
         self.genesis = genesis
         self.executor = executor
+        self.runner = runner
         self.flush_blocks = min(max(1, flush_blocks), FLUSH_BLOCKS_MAX)
         self.states_kept = max(states_kept, STATES_KEPT_MIN)
         self.pins: set[Height] = set()  # whose states stay readable: peers fetch snapshots

@@ -7,6 +7,7 @@ from collections import OrderedDict
 
 from ledger.block import Block, Certificate, Header, decode_body, decode_certificate, decode_header
 from ledger.contract.execution import BlockContext, Message, Outcome
+from ledger.contract.messages import Runner
 from ledger.contract.rules import RULES_VERSION
 from ledger.errors import BlockPruned, StoreError, UnknownRules
 from ledger.genesis import Genesis
@@ -30,6 +31,7 @@ class History:
     store: Store
     genesis: Genesis
     head: Header
+    runner: Runner | None
     _unflushed: Unflushed
     _cache: StateCache
     _headers: OrderedDict[Height, Header]
@@ -124,6 +126,7 @@ class History:
             base_fee=self.genesis.base_fee,
             chain_id=self.genesis.chain_id,
             rules_version=self.rules_version(height),
+            runner=self.runner,
         )
 
     def rules_version(self, height: Height) -> int:

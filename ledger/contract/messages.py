@@ -4,17 +4,31 @@ Plain values; who runs them is `execution`, who sends the first of a transaction
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from ledger.receipt import Log
+from ledger.state.state import State
 from ledger.types import Address
 
 Status = Literal["success", "revert", "panic", "out_of_gas"]
+Kind = Literal["creation", "call", "upgrade"]
+"""What a message is to the contracts: `transition` says what each one does."""
+
+
+class Runner(Protocol):
+    """Who runs contracts elsewhere than in this process, with the same outcome."""
+
+    def execute(
+        self, kind: Kind, state: State, block: "BlockContext", message: "Message"
+    ) -> "Outcome": ...
 
 
 @dataclass(frozen=True, slots=True)
 class BlockContext:
-    """The block that a message runs in; `timestamp` in Unix seconds, `base_fee` in wei."""
+    """The block that a message runs in; `timestamp` in Unix seconds, `base_fee` in wei.
+
+    Where there is a `runner`, contracts run there.
+    """
 
     height: int
     timestamp: int
@@ -23,6 +37,7 @@ class BlockContext:
     base_fee: int
     chain_id: int
     rules_version: int = 1
+    runner: Runner | None = field(default=None, compare=False, repr=False)
 
     @property
     def number(self) -> int:
