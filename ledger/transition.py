@@ -16,7 +16,8 @@ from ledger.contract.execution import (
     execute_call,
     execute_creation,
 )
-from ledger.crypto.address import contract_address, to_checksum
+from ledger.contract.messages import Kind
+from ledger.crypto.address import ZERO_ADDRESS, contract_address, to_checksum
 from ledger.errors import (
     CryptoError,
     FeeTooLow,
@@ -37,6 +38,7 @@ from ledger.state.state import State, StateChanges
 from ledger.transaction import Transaction
 from ledger.trie.trie import ordered_root
 from ledger.types import Address, Hash32
+from ledger.upgrade import UPGRADES, execute_upgrades, record_deployment
 
 TRANSACTIONS_MAX = 10_000  # of one block; the gas limit ends a block long before
 
@@ -171,14 +173,27 @@ def run_message(
         state.add_balance(message.to, message.value)
     if creation:
         state.set_nonce(message.to, 1)
-        outcome = execute_creation(state, block, message, block.rules_version)
-    elif state.get_code_hash(message.to) == EMPTY_CODE_HASH:
+    kind: Kind = "creation" if creation else "upgrade" if message.to == UPGRADES else "call"
+    if kind == "call" and state.get_code_hash(message.to) == EMPTY_CODE_HASH:
         outcome = Outcome("success", message.gas, b"", [])
+    elif block.runner is not None:
+        outcome = block.runner.execute(kind, state, block, message)
     else:
-        outcome = execute_call(state, block, message, block.rules_version)
+        outcome = execute_message(kind, state, block, message)
+    if creation and outcome.status == "success" and message.sender != ZERO_ADDRESS:
+        record_deployment(state, message.to, message.sender, block.height)
     if outcome.status != "success":
         state.revert(snapshot)
     return outcome
+
+
+def execute_message(kind: Kind, state: State, block: BlockContext, message: Message) -> Outcome:
+    """Run contract code in this process; the caller undoes what a failure leaves."""
+    if kind == "creation":
+        return execute_creation(state, block, message, block.rules_version)
+    if kind == "upgrade":
+        return execute_upgrades(state, block, message)
+    return execute_call(state, block, message, block.rules_version)
 
 
 def execute_block(

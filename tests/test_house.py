@@ -23,6 +23,7 @@ LEDGER_LAYERS = (
     ("ledger.state",),
     ("ledger.contract",),
     ("ledger.permissions", "ledger.overrides"),
+    ("ledger.upgrade",),
     ("ledger.transition", "ledger.pool", "ledger.store", "ledger.light", "ledger.consensus"),
     ("ledger.genesis_block", "ledger.unflushed", "ledger.candidates"),
     ("ledger.history",),
