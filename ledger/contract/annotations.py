@@ -7,7 +7,7 @@ literals read against both. Statements are `parse`'s and `check`'s.
 import ast
 from dataclasses import dataclass, field
 
-from ledger.contract.model import RecordModel
+from ledger.contract.model import InterfaceModel, RecordModel
 from ledger.contract.rules import breach
 from ledger.contract.types import (
     ADDRESS,
@@ -49,10 +49,10 @@ VALUE_NAMES: dict[str, ValueType] = {
     **{"address": ADDRESS, "string": STRING},
 }
 _API_NAMES = """
-Contract Enum Event Revert Struct Map Array Fixed Role Optional indexed view write payable
-ZERO_ADDRESS ROUND_FLOOR ROUND_CEILING ROUND_HALF_UP ROUND_HALF_EVEN mul_div
+Contract Interface CallFailed Enum Event Revert Struct Map Array Fixed Role Optional indexed
+view write payable ZERO_ADDRESS ROUND_FLOOR ROUND_CEILING ROUND_HALF_UP ROUND_HALF_EVEN mul_div
 keccak256 ecrecover hash_struct eip712_domain eip712_digest abi_encode abi_encode_packed abi_decode
-coin_balance has_code
+coin_balance has_code interface_id
 """
 _BUILTIN_NAMES = """
 abs aiter all anext any ascii bin bool breakpoint bytearray bytes callable chr classmethod compile
@@ -65,7 +65,7 @@ EXPORTS = frozenset(VALUE_NAMES) | frozenset(_API_NAMES.split())
 """What `from ledger.contract import` may name; a test compares it with `api`."""
 BUILTINS = frozenset(_BUILTIN_NAMES.split())
 """Frozen: a list read from the running Python would differ by version."""
-SELF_NAMES = frozenset(("msg", "block", "address", "balance", "emit", "allocate"))
+SELF_NAMES = frozenset(("msg", "block", "address", "balance", "emit", "send", "allocate"))
 """What `self` has besides the contract's own fields and methods; the last is the host's alone."""
 SCALARS = (IntType, BoolType, AddressType, FixedBytesType, EnumType)
 
@@ -104,11 +104,13 @@ class Declarations:
     imported: set[str] = field(default_factory=set)
     structs: dict[str, StructType] = field(default_factory=dict)
     enums: dict[str, EnumType] = field(default_factory=dict)
+    interfaces: dict[str, InterfaceModel] = field(default_factory=dict)
     events: dict[str, RecordModel] = field(default_factory=dict)
     errors: dict[str, RecordModel] = field(default_factory=dict)
     constants: dict[str, int | bool | str | bytes] = field(default_factory=dict)
     constant_types: dict[str, ValueType] = field(default_factory=dict)
     codecs: dict[tuple[ValueType, ...], int] = field(default_factory=dict)  # numbered by `check`
+    sends: bool = False  # whether `self.send` is called
     names: set[str] = field(default_factory=set)  # everything a module-level statement binds
 
     def bind(self, name: str, at: ast.AST) -> None:

@@ -51,11 +51,12 @@ from builtins import (
 )
 
 __all__ = [  # noqa: RUF022 - by kind
-    "ZERO_ADDRESS", "Array", "Contract", "Enum", "Event", "Fixed", "Map", "Optional", "Revert",
-    "Role", "Struct",
+    "ZERO_ADDRESS", "Array", "CallFailed", "Contract", "Enum", "Event", "Fixed", "Map", "Optional",
+    "Revert", "Role", "Struct",
     "ROUND_FLOOR", "ROUND_CEILING", "ROUND_HALF_UP", "ROUND_HALF_EVEN", "mul_div", "keccak256",
     "ecrecover", "hash_struct", "eip712_domain", "eip712_digest", "abi_encode",
     "abi_encode_packed", "abi_decode", "coin_balance", "has_code",
+    "Interface", "interface_id",
     "address", "indexed", "payable", "string", "view", "write",
     "uint8", "uint16", "uint24", "uint32", "uint40", "uint48", "uint56", "uint64", "uint72",
     "uint80", "uint88", "uint96", "uint104", "uint112", "uint120", "uint128", "uint136",
@@ -102,8 +103,17 @@ class Event(_Record):
     """What a contract tells the outside; becomes a log."""
 
 
-class Struct(_Record):
-    """A record of scalars, stored and passed as Solidity's struct."""
+@dataclass_transform()
+class _Stored:
+    """As a record; in storage its members are assigned one by one."""
+
+    def __init_subclass__(cls) -> None:
+        dataclass(unsafe_hash=True)(cls)
+
+
+class Struct(_Stored):
+    """A record of values, stored and passed as Solidity's struct. A member is assigned in storage
+    alone: `self.accounts[user].debt += 5`; in memory make another Struct."""
 
 
 class Revert(_Record, Exception):
@@ -183,6 +193,24 @@ class Contract:
     def emit(self, event: Event, /) -> None:
         """Log an event. It is undone with the call if that fails."""
 
+    def send(self, to: bytes, amount: int, /) -> None:
+        """Move coin, in wei. A contract takes it by its `receive`, or this call ends with it."""
+
+
+class Interface:
+    """Another contract: `class Token(Interface)` with decorated methods whose bodies are `...`.
+
+    `Token(address).transfer(to, amount)` calls it; `value` in wei goes along, `gas` is a budget.
+    """
+
+    def __init__(self, address: bytes, /, *, value: int = 0, gas: int | None = None) -> None: ...
+
+
+class CallFailed(Revert):
+    """A called contract failed with no error of its own; only `except` names it."""
+
+    callee: bytes
+
 
 def view(method: F) -> F:
     """Callable from outside; it only reads."""
@@ -194,11 +222,16 @@ def write(method: F, /) -> F: ...
 
 
 @overload
-def write(*, by: Role) -> Callable[[F], F]: ...
+def write(*, by: Role = ..., reentrant: bool = ...) -> Callable[[F], F]: ...
 
 
-def write(method: F | None = None, /, *, by: Role | None = None) -> F | Callable[[F], F]:
-    """Callable by a transaction; with `by`, only by an account that holds the role."""
+def write(
+    method: F | None = None, /, *, by: Role | None = None, reentrant: bool = False
+) -> F | Callable[[F], F]:
+    """Callable by a transaction; with `by`, only by an account that holds the role.
+
+    `reentrant`: also while this contract waits for another that it called.
+    """
     return view if method is None else method
 
 
@@ -207,10 +240,12 @@ def payable(method: F, /) -> F: ...
 
 
 @overload
-def payable(*, by: Role) -> Callable[[F], F]: ...
+def payable(*, by: Role = ..., reentrant: bool = ...) -> Callable[[F], F]: ...
 
 
-def payable(method: F | None = None, /, *, by: Role | None = None) -> F | Callable[[F], F]:
+def payable(
+    method: F | None = None, /, *, by: Role | None = None, reentrant: bool = False
+) -> F | Callable[[F], F]:
     """A write (or the constructor) that may carry native coin; others refuse it."""
     return view if method is None else method
 
@@ -285,3 +320,8 @@ def coin_balance(account: bytes, /) -> int:
 def has_code(account: bytes, /) -> bool:
     """Whether a contract stands at an address."""
     _on_chain("has_code")
+
+
+def interface_id(interface: type[Interface], /) -> bytes:
+    """ERC-165: the exclusive or of the selectors of an Interface's methods."""
+    _on_chain("interface_id")

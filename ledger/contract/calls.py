@@ -9,7 +9,7 @@ import ast
 from collections.abc import Sequence
 
 from ledger.contract.functions import Functions
-from ledger.contract.model import Kind, Parameter
+from ledger.contract.model import InterfaceModel, Kind, Parameter
 from ledger.contract.places import (
     Type,
     describe,
@@ -20,6 +20,8 @@ from ledger.contract.rules import breach
 from ledger.contract.types import (
     ADDRESS,
     HANDLES,
+    UINT64,
+    UINT256,
     ArrayType,
     ListType,
     MapType,
@@ -46,6 +48,8 @@ class Calls(Functions):
                 fields = tuple(Parameter(*field) for field in struct.fields)
                 self.record(node, fields, door=False)
                 return struct
+            if function.id in self.parsed.declarations.interfaces:
+                raise breach("handle", node, f"use it in place: {function.id}(address).method()")
             return self.by_name(node, function.id)
         if not isinstance(function, ast.Attribute):
             raise breach("form", node, "call a name or a method")
@@ -54,8 +58,16 @@ class Calls(Functions):
         if is_self(function, "emit"):
             self.emit(node)
             return None
+        if is_self(function, "send"):
+            self.expect_all(node.args, [ADDRESS, UINT256], node, door=False)
+            self.parsed.declarations.sends = True
+            self.writes = self.writes or node
+            return None
         if is_self(function.value):
             return self.internal(node, function.attr)
+        interface = self.find_interface(function.value)
+        if interface is not None:
+            return self.remote(node, interface)
         return self.on_container(node, function)
 
     def record(self, node: ast.Call, fields: Sequence[Parameter], door: bool) -> None:
@@ -84,10 +96,41 @@ class Calls(Functions):
         method = self.methods.get(name)
         if method is None:
             raise breach("attribute", node, f"there is no method {name}")
-        if method.kind is Kind.CONSTRUCTOR or method.role or method.payable:
+        hidden = (Kind.CONSTRUCTOR, Kind.MIGRATION)
+        if method.kind in hidden or method.role or method.payable:
             raise breach("attribute", node, "its door would be passed by: move the body to _helper")
         self.expect_all(node.args, [item.type for item in method.parameters], node, door=False)
         self.calls.setdefault(name, node)
+        return None if method.returns is None else inside(method.returns)
+
+    def find_interface(self, node: ast.expr) -> InterfaceModel | None:
+        """The interface of a proxy, `Token(address)`, where this is one."""
+        name = (
+            node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+        )
+        return self.parsed.declarations.interfaces.get(name)
+
+    def remote(self, node: ast.Call, interface: InterfaceModel) -> Type | None:
+        """`Token(address, value=..., gas=...).transfer(...)`: a view is a static call."""
+        function = node.func
+        assert isinstance(function, ast.Attribute)
+        proxy = function.value
+        assert isinstance(proxy, ast.Call)
+        method = next((each for each in interface.methods if each.name == function.attr), None)
+        if method is None:
+            raise breach("attribute", node, f"{interface.name} has no method {function.attr}")
+        self.expect_all(proxy.args, [ADDRESS], proxy, door=False)
+        given = [keyword.arg for keyword in proxy.keywords]
+        if len(set(given)) < len(given) or not set(given) <= {"value", "gas"}:
+            raise breach("type", proxy, "Token(address, value=wei, gas=budget), each once")
+        if "value" in given and not method.payable:
+            raise breach("type", proxy, f"{method.name} is not @payable")
+        for keyword in proxy.keywords:
+            self.expect(keyword.value, UINT256 if keyword.arg == "value" else UINT64)
+        self.expect_all(node.args, [item.type for item in method.parameters], node, door=True)
+        self.remotes[node] = interface.name, method.name
+        if method.kind is not Kind.VIEW:
+            self.writes = self.writes or node
         return None if method.returns is None else inside(method.returns)
 
     def on_container(self, node: ast.Call, function: ast.Attribute) -> Type | None:

@@ -28,6 +28,8 @@ class Checked:
     stored: set[ast.expr]
     heads: dict[ast.AST, str]
     codecs: dict[ast.expr, int]
+    remotes: dict[ast.expr, tuple[str, str]]
+    attempts: dict[ast.expr, tuple[str, ...]]
     expanded: dict[ast.AugAssign, ast.BinOp]
     calls: dict[str, dict[str, ast.expr]]  # by method: the methods it calls, and where
     order: list[str]  # the methods, each after those it calls
@@ -43,7 +45,7 @@ class Checked:
 
 def check_contract(parsed: Parsed) -> Checked:
     """Type every expression of every method; a Breach names the rule that is broken."""
-    checked = Checked(parsed, {}, {}, {}, set(), {}, {}, {}, {}, [])
+    checked = Checked(parsed, {}, {}, {}, set(), {}, {}, {}, {}, {}, {}, [])
     writes: dict[str, ast.AST | None] = {}
     for method in parsed.model.methods:
         checker = Statements(parsed, method)
@@ -54,6 +56,8 @@ def check_contract(parsed: Parsed) -> Checked:
         checked.stored.update(checker.stored)
         checked.heads.update(checker.heads)
         checked.codecs.update(checker.codecs)
+        checked.remotes.update(checker.remotes)
+        checked.attempts.update(checker.attempts)
         checked.expanded.update(checker.expanded)
         checked.calls[method.name], writes[method.name] = checker.calls, checker.writes
     check_calls(checked, writes)

@@ -109,7 +109,11 @@ def compile_contract(source: bytes, filename: str = "<contract>") -> CompiledCon
     with located(source):
         parsed = parse_module(read_tree(source))
         checked = check_contract(parsed)
-    model = replace(parsed.model, codecs=tuple(parsed.declarations.codecs))
+    model = replace(
+        parsed.model,
+        codecs=tuple(parsed.declarations.codecs),
+        sends=parsed.declarations.sends,
+    )
     instrument = Instrument(checked)
     functions = [instrument.method(function) for function in parsed.functions.values()]
     tree = build_module(functions, sorted(parsed.declarations.names))

@@ -109,6 +109,9 @@ class Functions(Expressions):
             types = tuple([self.parsed.declarations.read_value(item) for item in arguments[1:]])
             self.number_codec(node, types)
             return inside(types[0]) if len(types) == 1 else TupleType(types)
+        elif name == "interface_id" and len(arguments) == 1:
+            if getattr(arguments[0], "id", "") in self.parsed.declarations.interfaces:
+                return FixedBytesType(4)
         elif name == "mul_div" and len(arguments) == 4:
             return self.mul_div(node)
         raise breach("type", node, f"{name} is not called like this")

@@ -16,23 +16,19 @@ from ledger.contract.annotations import (
 from ledger.contract.constants import parse_constant
 from ledger.contract.model import (
     ContractModel,
-    Kind,
     MethodModel,
-    Parameter,
-    RecordModel,
     StorageField,
-    external_name,
 )
+from ledger.contract.records import parse_record, read_field
 from ledger.contract.rules import breach, located
+from ledger.contract.signatures import (
+    check_abi_names,
+    parse_method,
+    plain_body,
+    read_docstring,
+)
 from ledger.contract.source import find_docstring, read_tree
-from ledger.contract.types import EnumType, RoleType, StorageType, StructType, TupleType
-
-INDEXED_MAX = 3
-"""A log has four topics; the first is the event itself."""
-ENUM_MEMBERS_MAX = 256
-"""What a uint8 counts."""
-TAKEN_ERRORS = frozenset(("Error", "Panic", "Unauthorized"))
-"""Reverts that every ABI knows already."""
+from ledger.contract.types import RoleType, StorageType
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +61,9 @@ def parse_module(tree: ast.Module) -> Parsed:
                 parse_record(statement, base.id, declared)
             else:
                 raise breach(
-                    "class", statement, "one Contract; Event, Revert, Struct or Enum beside it"
+                    "class",
+                    statement,
+                    "one Contract; Event, Revert, Struct, Enum or Interface beside it",
                 )
         elif isinstance(statement, ast.Assign | ast.AnnAssign):
             parse_constant(statement, declared)
@@ -81,80 +79,6 @@ def parse_import(statement: ast.ImportFrom, declared: Declarations) -> None:
         if statement.module != "ledger.contract" or alias.name not in EXPORTS:
             raise breach("import", statement, f"ledger.contract has no {alias.name} for contracts")
         declared.imported.add(alias.name)
-
-
-def read_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> str:
-    return (ast.get_docstring(node) or "") if find_docstring(node) else ""
-
-
-def plain_body(node: ast.ClassDef | ast.FunctionDef) -> list[ast.stmt]:
-    """The statements after the docstring."""
-    return node.body[1:] if find_docstring(node) else node.body
-
-
-def parse_record(node: ast.ClassDef, base: str, declared: Declarations) -> None:
-    """An event, a revert or a struct: annotated fields and nothing else; or an enum."""
-    if base == "Enum":
-        declared.enums[node.name] = parse_enum(node)
-        return
-    fields: list[Parameter] = []
-    for statement in plain_body(node):
-        if isinstance(statement, ast.Pass):
-            continue
-        name, annotation = read_field(statement)
-        if name.startswith("_") or "__" in name or name in (item.name for item in fields):
-            raise breach("binding", statement, "record fields: once each, no leading underscore")
-        marked = isinstance(annotation, ast.Subscript) and declared.has(annotation.value, "indexed")
-        if marked and base == "Event":
-            assert isinstance(annotation, ast.Subscript)
-            annotation = annotation.slice
-        kind = declared.read_value(annotation)
-        if isinstance(kind, TupleType):
-            raise breach("type", statement, "a field is one value; of several make a Struct")
-        fields.append(Parameter(name, kind, marked))
-    if len({external_name(item.name) for item in fields}) < len(fields):
-        raise breach("abi-name", node)
-    if sum(item.indexed for item in fields) > INDEXED_MAX:
-        raise breach("class", node, f"at most {INDEXED_MAX} fields of an event are indexed")
-    record = RecordModel(node.name, tuple(fields))
-    if base == "Event":
-        declared.events[node.name] = record
-    elif base == "Revert" and node.name not in TAKEN_ERRORS:
-        declared.errors[node.name] = record
-    elif base == "Struct" and fields:
-        pairs = tuple((item.name, item.type) for item in fields)
-        struct = StructType(node.name, pairs)
-        declared.bounded(struct, node)
-        declared.structs[node.name] = struct
-    else:
-        raise breach("class", node, "a Struct has fields; Error, Panic, Unauthorized are taken")
-
-
-def parse_enum(node: ast.ClassDef) -> EnumType:
-    """`NAME = number`, from 0 on without gaps, as Solidity counts."""
-    members: list[str] = []
-    for statement in plain_body(node):
-        target = statement.targets[0] if isinstance(statement, ast.Assign) else None
-        value = statement.value if isinstance(statement, ast.Assign) else None
-        number = value.value if isinstance(value, ast.Constant) else None
-        if not isinstance(target, ast.Name) or type(number) is not int or number != len(members):
-            raise breach(
-                "class", statement, f"members are NAME = number: the next is {len(members)}"
-            )
-        if not target.id.isupper() or "__" in target.id or target.id in members:
-            raise breach("binding", statement, "members are in CAPITALS, once each")
-        members.append(target.id)
-    if not 0 < len(members) <= ENUM_MEMBERS_MAX:
-        raise breach("class", node, f"an Enum has 1 to {ENUM_MEMBERS_MAX} members")
-    return EnumType(node.name, tuple(members))
-
-
-def read_field(statement: ast.stmt) -> tuple[str, ast.expr]:
-    """`name: annotation`, as records and storage declare it."""
-    if isinstance(statement, ast.AnnAssign) and statement.value is None and statement.simple:
-        assert isinstance(statement.target, ast.Name)
-        return statement.target.id, statement.annotation
-    raise breach("class", statement, "fields are declared as `name: type`")
 
 
 def parse_class(node: ast.ClassDef, declared: Declarations, module_doc: str) -> Parsed:
@@ -193,6 +117,7 @@ def parse_class(node: ast.ClassDef, declared: Declarations, module_doc: str) -> 
         events=tuple(declared.events.values()),
         errors=tuple(declared.errors.values()),
         enums=tuple(declared.enums.values()),
+        interfaces=tuple(declared.interfaces.values()),
         constants=dict(declared.constants),
     )
     return Parsed(model, declared, functions)
@@ -207,75 +132,3 @@ def read_role(statement: ast.Assign, declared: Declarations) -> str:
         if not call.args and not call.keywords:
             return target.id
     raise breach("class", statement, "storage is `name: type` or `name = Role()`")
-
-
-def parse_method(
-    node: ast.FunctionDef, fields: dict[str, StorageType], declared: Declarations
-) -> MethodModel:
-    """The signature of a method; its body is left to `check`."""
-    kind, payable, role = read_decorators(node, fields, declared)
-    arguments = node.args.args
-    if not arguments or arguments[0].arg != "self" or arguments[0].annotation is not None:
-        raise breach("class", node, "the first parameter of a method is self")
-    parameters = []
-    for item in arguments[1:]:
-        parameters.append(Parameter(item.arg, declared.read_value(item.annotation or item)))
-        if isinstance(parameters[-1].type, TupleType):
-            raise breach("type", item, "a parameter is a value, a Struct or a list")
-    returns = None
-    if not (isinstance(node.returns, ast.Constant) and node.returns.value is None):
-        if node.returns is None:
-            raise breach("annotation", node, "say what it returns; -> None where nothing is")
-        returns = declared.read_value(node.returns)
-    if kind is Kind.CONSTRUCTOR and returns is not None:
-        raise breach("type", node, "__init__ returns None")
-    return MethodModel(
-        name=node.name,
-        kind=kind,
-        parameters=tuple(parameters),
-        returns=returns,
-        payable=payable,
-        role=role,
-        docstring=read_docstring(node),
-        line=node.lineno,
-    )
-
-
-def read_decorators(
-    node: ast.FunctionDef, fields: dict[str, StorageType], declared: Declarations
-) -> tuple[Kind, bool, str | None]:
-    """What a method's one decorator says: kind, payable, role."""
-    constructor, internal = node.name == "__init__", node.name.startswith("_")
-    if not node.decorator_list:
-        if not internal:
-            raise breach("decorator", node, "@view, @write, or a name with a leading underscore")
-        return (Kind.CONSTRUCTOR if constructor else Kind.INTERNAL), False, None
-    decorator = node.decorator_list[0]
-    payable = declared.has(decorator, "payable")
-    if len(node.decorator_list) > 1 or (internal and not (constructor and payable)):
-        raise breach("decorator", decorator, "one decorator; none where the name begins with _")
-    if constructor:
-        return Kind.CONSTRUCTOR, True, None
-    if declared.has(decorator, "view"):
-        return Kind.VIEW, False, None
-    if payable or declared.has(decorator, "write"):
-        return Kind.WRITE, payable, None
-    if isinstance(decorator, ast.Call) and not decorator.args and len(decorator.keywords) == 1:
-        by, payable = decorator.keywords[0], declared.has(decorator.func, "payable")
-        role = by.value.id if by.arg == "by" and isinstance(by.value, ast.Name) else ""
-        known = payable or declared.has(decorator.func, "write")
-        if known and isinstance(fields.get(role), RoleType):
-            return Kind.WRITE, payable, role
-    raise breach("decorator", decorator, "a role is declared above: operators = Role()")
-
-
-def check_abi_names(methods: dict[str, MethodModel], functions: dict[str, ast.FunctionDef]) -> None:
-    """R7: outside, a name is one method, and a parameter's name is used once."""
-    outside: set[str] = set()
-    for name, method in methods.items():
-        if method.kind in (Kind.VIEW, Kind.WRITE):
-            if external_name(name) in outside:
-                raise breach("abi-name", functions[name])
-            outside.add(external_name(name))
-        if len({external_name(item.name) for item in method.parameters}) < len(method.parameters):
-            raise breach("abi-name", functions[name])

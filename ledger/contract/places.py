@@ -88,6 +88,9 @@ class Places:
         self.tested: dict[ast.expr, Range] = {}  # the values a node may have at run time
         self.helpers: dict[ast.expr, str] = {}  # sized operations: the method of `helpers.Sized`
         self.stored: set[ast.expr] = set()  # expressions that name a place in storage
+        self.remotes: dict[
+            ast.expr, tuple[str, str]
+        ] = {}  # interface and method of each proxy call
         self.codecs: dict[ast.expr, int] = {}  # of abi_encode and abi_decode: their types' number
         self.locals: dict[str, Type] = {}  # of the method at hand
         self.declared: dict[str, StorageType] = {}  # the annotated ones
@@ -177,6 +180,8 @@ class Places:
             return Range(value, value)
         if isinstance(value, bool | str | bytes):
             return type_of_literal(value)
+        if value is ...:
+            raise breach("form", node, "... is the body of an Interface's method")
         raise breach("type", node, "there is no None: use Optional in a Map, and `in`")
 
     def of_Name(self, node: ast.Name) -> Type:

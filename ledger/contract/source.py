@@ -39,7 +39,8 @@ Module body | ImportFrom module names | alias name | ClassDef name bases body
 FunctionDef name args body decorator_list returns | arguments args | arg arg annotation
 Return value | Assign targets value | AnnAssign target annotation value simple
 AugAssign target op value | If test body orelse | For target iter body | While test body
-Break | Continue | Pass | Raise exc | Expr value
+Break | Continue | Pass | Raise exc | Expr value | Try body handlers
+ExceptHandler type name body
 BoolOp op values | Compare left ops comparators | UnaryOp op operand | BinOp left op right
 IfExp test body orelse | Call func args keywords | keyword arg value | Subscript value slice ctx
 Slice lower upper | Name id ctx | Attribute value attr ctx | Constant value
@@ -58,7 +59,6 @@ _HINTS = {
     "MatMult": "there are no matrices",
     "Is": "use == : identity differs between machines",
     "IsNot": "use != : identity differs between machines",
-    "Try": "a failure ends the call; test the condition before",
     "TryStar": "a failure ends the call; test the condition before",
     "JoinedStr": "text is opaque: no formatting",
     "Dict": "use a Map in storage, or two lists",
@@ -82,6 +82,7 @@ _FIELD_HINTS = {
     "keywords": "no metaclass and no class keywords",
     "defaults": "no defaults: pass every argument",
     "cause": "raise MyRevert(...) alone",
+    "finalbody": "nothing runs after a failure",
     "step": "slices have no step",
 }
 
@@ -186,7 +187,7 @@ def find_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> ast.Exp
 
 
 def check_literal(node: ast.expr, text_max: int = TEXT_LITERAL_MAX) -> None:
-    """By exact type, for True is an int. None is for annotations; `check` refuses it elsewhere."""
+    """By exact type, for True is an int. None is for annotations, ... for interfaces alone."""
     value = getattr(node, "value", None)
     if type(value) is int:
         if value.bit_length() > INT_LITERAL_BITS_MAX:
@@ -198,5 +199,5 @@ def check_literal(node: ast.expr, text_max: int = TEXT_LITERAL_MAX) -> None:
             raise breach("literal", node, "half a surrogate pair is not UTF-8")
     elif type(value) is float or type(value) is complex:
         raise breach("form", node, "no floats: count in the smallest unit, as an int")
-    elif value is not None and type(value) is not bool:
+    elif value is not None and value is not ... and type(value) is not bool:
         raise breach("form", node)

@@ -9,12 +9,14 @@ import ast
 
 from ledger.contract.annotations import check_name
 from ledger.contract.calls import Calls
-from ledger.contract.model import MethodModel
-from ledger.contract.parse import Parsed, plain_body
+from ledger.contract.model import MethodModel, Parameter, RecordModel
+from ledger.contract.parse import Parsed
 from ledger.contract.places import LIST_ITEMS_MAX, Type, inside, is_self
 from ledger.contract.ranges import INT, TURNS_MAX, Range
 from ledger.contract.rules import breach
+from ledger.contract.signatures import plain_body
 from ledger.contract.types import (
+    ADDRESS,
     BOOL,
     BYTES,
     HANDLES,
@@ -29,6 +31,8 @@ from ledger.contract.types import (
 
 STORED_TO = (MapType, ArrayType, ListType, FixedListType, StructType)
 """What has elements or members that a statement may store to."""
+CALL_FAILED = "CallFailed"
+"""What is caught of a callee that fails without an error of its own."""
 ROUNDS_NARROW, ROUNDS_WIDE = 3, 4
 """Passes over a method before the locals that still grow, then all, become 513 bits wide."""
 
@@ -44,6 +48,7 @@ class Statements(Calls):
         self.turns = False
         self.find_stored(self.body)
         self.expanded: dict[ast.AugAssign, ast.BinOp] = {}
+        self.attempts: dict[ast.expr, tuple[str, ...]] = {}  # by call: the errors that are caught
         self.heads: dict[ast.AST, str] = {}  # loops: the method of `Sized` that begins them
         self.settled: dict[str, Range] = {}  # of integer locals: what the last round found
         self.found: dict[str, Range] = {}  # in this round: what is stored,
@@ -57,6 +62,10 @@ class Statements(Calls):
                 self.find_stored(node.body + node.orelse)
             elif isinstance(node, ast.For | ast.While):
                 self.turns = True
+                self.find_stored(node.body)
+            elif isinstance(node, ast.Try):
+                for handler in node.handlers:
+                    self.find_stored(handler.body)
                 self.find_stored(node.body)
             for target in getattr(node, "targets", None) or [getattr(node, "target", None)]:
                 parts = target.elts if isinstance(target, ast.Tuple) else [target]
@@ -80,7 +89,7 @@ class Statements(Calls):
 
     def check_once(self) -> None:
         self.types, self.tested, self.helpers, self.calls = {}, {}, {}, {}
-        self.stored, self.codecs = set(), {}
+        self.stored, self.codecs, self.remotes = set(), {}, {}
         self.locals, self.declared, self.assigned = {}, {}, set()
         self.found, self.growth = {}, {}
         self.writes = None
@@ -272,6 +281,54 @@ class Statements(Calls):
         if first:
             self.assigned = self.assigned & after if second else after
         return first or second
+
+    def on_Try(self, node: ast.Try) -> bool:
+        """One call of another contract and the errors of it that are answered; nothing else is
+        caught, for this becomes a look at the call's status and no `try` of Python's."""
+        call = self.attempted(node)
+        before = set(self.assigned)
+        ends = [self.assigned] if self.block(node.body) else []
+        seen: list[str] = []
+        for handler in node.handlers:
+            self.assigned = set(before)
+            error = handler.type.id if isinstance(handler.type, ast.Name) else ""
+            known = self.parsed.declarations.errors.get(error)
+            if error == CALL_FAILED and error in self.parsed.declarations.imported:
+                known = RecordModel(error, (Parameter("callee", ADDRESS),))
+            if known is None or error in seen:
+                raise breach("control", handler, "except MyRevert, or CallFailed, once each")
+            seen.append(error)
+            if handler.name:
+                if handler.name in self.named or handler.name in self.locals:
+                    raise breach("binding", handler, f"{handler.name} is a local already")
+                fields = tuple([(field.name, field.type) for field in known.fields])
+                self.bind(handler.name, handler)
+                self.locals[handler.name] = StructType(error, fields)
+            if self.block(handler.body):
+                ends.append(self.assigned)
+            if handler.name:
+                del self.locals[handler.name]
+                self.assigned.discard(handler.name)
+        self.attempts[call] = tuple(seen)
+        self.assigned = set.intersection(*ends) if ends else before
+        return bool(ends)
+
+    def attempted(self, node: ast.Try) -> ast.Call:
+        """The one call that a `try` is for; its arguments run no code that could raise."""
+        first = node.body[0]
+        value = getattr(first, "value", None)
+        sends = isinstance(value, ast.Call) and is_self(value.func, "send")
+        plain = isinstance(first, ast.Expr | ast.Assign | ast.AnnAssign | ast.Return)
+        if len(node.body) == 1 and plain and isinstance(value, ast.Call):
+            function = value.func
+            owner = function.value if isinstance(function, ast.Attribute) else function
+            if sends or self.find_interface(owner) is not None:
+                parts = [*value.args, *([owner] if isinstance(owner, ast.Call) else [])]
+                for each in [each for part in parts for each in ast.walk(part)]:
+                    if isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute):
+                        raise breach("control", each, "call it before the try")
+                return value
+        raise breach("control", node, "try holds one statement: one call of another contract")
 
     def on_While(self, node: ast.While) -> bool:
         self.expect(node.test, BOOL)

@@ -143,6 +143,7 @@ StorageType: TypeAlias = ValueType | OptionalType | MapType | ArrayType | RoleTy
 
 INT = IntType(513, True)
 """The widest integer inside a method: sign and 512 bits, checked where it could grow past them."""
+UINT64 = IntType(64, False)
 UINT256 = IntType(256, False)
 INT256 = IntType(256, True)
 BYTES32 = FixedBytesType(32)

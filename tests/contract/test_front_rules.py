@@ -72,7 +72,7 @@ attribute  | return data.hex()
 attribute  | return xs.insert(0, 1)
 attribute  | return xs.sort()
 attribute  | return xs.index(1)
-form       | try:\n    return a\nexcept:\n    return 1
+control    | try:\n    return a\nexcept:\n    return 1
 form       | try:\n    return a\nfinally:\n    return 1
 form       | try:\n    return a\nexcept* ValueError:\n    a = 1
 form       | match a:\n    case object(__class__=c):\n        return 1

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.contract import gas as prices
-from ledger.contract import instrument
+from ledger.contract import instrument, lowering
 from ledger.contract.check import Checked, check_contract
 from ledger.contract.compile import compile_contract
 from ledger.contract.parse import parse_module, plain_body
@@ -370,9 +370,9 @@ def count_charges(compile_it: Any, skipped: int) -> int:
         patch.setattr(
             instrument, "spend", numbered(instrument.spend, lambda: [ast.Pass(), ast.Pass()])
         )
-        patch.setattr(
-            instrument, "spend_before", numbered(instrument.spend_before, lambda node: node)
-        )
+        before = numbered(lowering.spend_before, lambda node: node)
+        patch.setattr(lowering, "spend_before", before)
+        patch.setattr(instrument, "spend_before", before)
         compile_it()
     return count
 
