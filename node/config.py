@@ -85,6 +85,14 @@ SETTINGS = (
         "A node so many blocks behind fetches the state of a late block, checked against its "
         "certificate, and executes only what follows. 0: only where nobody keeps older bodies.",
     ),
+    Setting(
+        "contracts.isolation",
+        "none",
+        'Where contracts run: "none" is in the node; "process" in a worker without file, network '
+        "or process rights (Linux with libseccomp). If the worker dies, the node stops deciding.",
+        choices=("none", "process"),
+    ),
+    Setting("contracts.memory_mb", 256, "What that worker may allocate, in MB.", 64, 65_536),
     Setting("threads", 2, "Threads that recover the senders of transactions.", 1, 64),
     Setting("log.level", "info", "Least level that is logged.", choices=LEVELS),
 )
@@ -128,6 +136,8 @@ class Config:
     store_states_kept: int
     store_bodies_days: int
     sync_snapshot_blocks: int
+    contracts_isolation: str
+    contracts_memory_mb: int
     threads: int
     log_level: str
 

@@ -6,6 +6,7 @@ What went wrong is one line that says what to do. Not here: what a node does (`n
 """
 
 import asyncio
+import functools
 import gc
 import os
 import signal
@@ -14,11 +15,13 @@ import sys
 from collections.abc import Coroutine
 from pathlib import Path
 
+from ledger.contract.signals import NodeFault
 from ledger.crypto.address import to_checksum
 from ledger.errors import LedgerError
 from ledger.store.sqlite import SqliteStore
 from node.config import Config, load_config
 from node.errors import NodeError
+from node.isolation.contract_process import ContractProcess, open_contracts
 from node.keys import derive_unlocked, load_node_key
 from node.log import Log
 from node.network_files import STORE_FILE, load_network_file
@@ -84,6 +87,8 @@ async def serve(config: Config, log: Log, *, with_parent: bool = False) -> None:
     finally:
         await rpc.close()
         await node.stop()
+        if isinstance(node.chain.runner, ContractProcess):
+            node.chain.runner.stop()
     log.info("node", "stopped", head=node.chain.head.number)
 
 
@@ -95,12 +100,25 @@ def open_node(config: Config, log: Log) -> Node:
     if config.rpc_unlocked_mnemonic:
         unlocked = derive_unlocked(config.rpc_unlocked_mnemonic)
         log.warn("rpc", "accounts are unlocked: anybody who reaches this port may spend from them")
+    contracts = open_contracts(config.contracts_isolation, config.contracts_memory_mb)
     store = SqliteStore(data_folder(config) / STORE_FILE)
     try:
-        return Node(config, network_file, private_key, store, log, unlocked)
-    except BaseException:
+        node = Node(config, network_file, private_key, store, log, unlocked, contracts)
+    except BaseException as error:
         store.close()
+        if contracts is not None:
+            contracts.stop()
+        if isinstance(error, NodeFault):
+            raise NodeError(str(error)) from error
         raise
+    if contracts is not None:
+        contracts.on_death = functools.partial(_halt_soon, node)
+    return node
+
+
+def _halt_soon(node: Node, fault: NodeFault) -> None:
+    """The engine may be amid a step that needs the contract: it is told when that is over."""
+    asyncio.get_running_loop().call_soon(node.interpreter.note_fault, fault)
 
 
 def make_rpc(node: Node) -> RpcServer:

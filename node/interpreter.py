@@ -273,6 +273,12 @@ class Interpreter:
             verdict = ev.Verdict.INVALID
         self._events.append(ev.BlockChecked(block.hash, verdict))
 
+    def note_fault(self, error: Exception) -> None:
+        """What runs contracts is gone; whoever noticed may have halted already."""
+        if self.trouble is None:
+            self._halt(error)
+            self.feed(self._events.pop())
+
     def _halt(self, error: Exception) -> None:
         """This machine or our own code, not a contract or a peer, failed: take no further part."""
         self._effects.clear()

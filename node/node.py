@@ -18,6 +18,7 @@ from ledger.chain import FLUSH_BLOCKS_MAX, Chain, Committed
 from ledger.consensus import events as ev
 from ledger.consensus.qbft import Qbft
 from ledger.consensus.settings import Settings
+from ledger.contract.messages import Runner
 from ledger.crypto.address import address_of
 from ledger.errors import EncodingError, GasLimitExceeded, NonceTooHigh, StoreError
 from ledger.genesis import NETWORK_CONTRACT
@@ -72,6 +73,7 @@ class Node:
         store: Store,
         log: Log,
         unlocked: dict[Address, bytes] | None = None,
+        runner: Runner | None = None,
     ) -> None:
         genesis = network_file.genesis
         self.config = config
@@ -88,6 +90,7 @@ class Node:
             executor=self._executor,
             flush_blocks=FLUSH_BLOCKS_MAX,
             states_kept=config.store_states_kept,
+            runner=runner,
         )
         self.pool = Pool(genesis.chain_id, genesis.gas_limit, genesis.base_fee)
         self.recent = RecentBlocks(self.chain)
