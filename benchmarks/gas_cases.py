@@ -1,6 +1,9 @@
 """The contracts of `gas`: one operation each, at the widths and sizes where its cost differs."""
 
+import re
 from typing import Any, NamedTuple
+
+from ledger.contract.api import __all__ as EXPORTS
 
 COPIES = 25
 """Of the operation in each turn, so that the loop's own cost is lost in it."""
@@ -32,7 +35,7 @@ def write_source(
         return "".join(f"{' ' * indent}{each}\n" for each in text.split("|") if each.strip())
 
     used = f"{line} {setup} {parameters} {fields} {more}"
-    names = {word for word in IMPORTS if word in used} | {"Contract", "uint32", kind}
+    names = set(re.findall(r"\w+", used)) & set(EXPORTS) | {"Contract", "uint32", kind}
     declarations, _, methods = more.partition("@@")
     return (
         f"from ledger.contract import {', '.join(sorted(names))}\n"
@@ -43,31 +46,9 @@ def write_source(
     )
 
 
-IMPORTS = (
-    "Array",
-    "Event",
-    "Map",
-    "Optional",
-    "Revert",
-    "Role",
-    "Struct",
-    "address",
-    "bytes4",
-    "bytes32",
-    "indexed",
-    "string",
-    "view",
-    "uint8",
-    "uint64",
-    "uint128",
-    "uint256",
-    "int64",
-    "int256",
-)
-
-
 def case(name: str, line: str, **options: Any) -> Case:
-    given = {key: options.pop(key) for key in ("types", "values", "turns_max") if key in options}
+    own = ("types", "values", "turns_max", "others")
+    given = {key: options.pop(key) for key in own if key in options}
     return Case(name, write_source(line, **options), **given)
 
 
@@ -101,8 +82,10 @@ def integer_cases() -> list[Case]:
         cases.append(case(f"int {base.bit_length()} bits << {exponent % 200}", "c = a << n",
                           values=(base, exponent % 200), **options))  # fmt: skip
     cases.append(case("int a >> n", "c = a >> n", values=(FILL, 200), **options))
-    cases.append(case("uint64 checked store", "v: uint64 = a - b", parameters="a: uint256, b: uint256",
-                      types=("uint256", "uint256"), values=(2**63 + 5, 7)))  # fmt: skip
+    cases.append(
+        case("uint64 checked store", "v: uint64 = a - b", parameters="a: uint256, b: uint256",
+             types=("uint256", "uint256"), values=(2**63 + 5, 7))
+    )  # fmt: skip
     return cases
 
 
@@ -142,8 +125,11 @@ def text_cases() -> list[Case]:
     cases = []
     for size in (1, 1_000, 60_000):
         data, text = bytes(range(1, 251)) * (size // 250) + b"a" * (size % 250), "\u4e16" * size
-        options: dict[str, Any] = {"parameters": "a: bytes, b: bytes",
-                                   "types": ("bytes", "bytes"), "values": (data, data[:-1] + b"b")}  # fmt: skip
+        options: dict[str, Any] = {
+            "parameters": "a: bytes, b: bytes",
+            "types": ("bytes", "bytes"),
+            "values": (data, data[:-1] + b"b"),
+        }
         cases += [
             case(f"bytes {size} ==", "c = a == b", **options),
             case(f"bytes {size} slice", "c = a[0:len(a)]", **options),
@@ -152,8 +138,11 @@ def text_cases() -> list[Case]:
             case(f"bytes {size} len", "c = len(a)", **options),
         ]
         if size < 60_000:
-            texts: dict[str, Any] = {"parameters": "a: string, b: string",
-                                     "types": ("string", "string"), "values": (text, text)}  # fmt: skip
+            texts: dict[str, Any] = {
+                "parameters": "a: string, b: string",
+                "types": ("string", "string"),
+                "values": (text, text),
+            }
             cases.append(case(f"string {size} ==", "c = a == b", **texts))
             cases.append(case(f"string {size} +", 'c = a + "x"', **texts))
     return cases
@@ -190,11 +179,11 @@ def list_cases() -> list[Case]:
 
 def door_cases() -> list[Case]:
     fields = (
-        "total: uint256|small: uint64|flag: bool|name: string|owner: address|values: Map[uint256,"
-        " uint256]|pairs: Map[tuple[address, uint256], uint64]|maybe: Map[uint256, Optional[uint64]]"
-        "|packed: Map[uint256, Pair]|queue: Array[uint64]|words: Array[uint256]|admins: Role"
-        "|texts: Map[string, string]"
-    ).replace("admins: Role", "admins = Role()")
+        "total: uint256|small: uint64|flag: bool|name: string|owner: address|words: Array[uint256]"
+        "|values: Map[uint256, uint256]|pairs: Map[tuple[address, uint256], uint64]"
+        "|maybe: Map[uint256, Optional[uint64]]|packed: Map[uint256, Pair]|queue: Array[uint64]"
+        "|texts: Map[string, string]|admins = Role()"
+    )
     more = (
         "class Pair(Struct):|    first: uint64|    good: bool|class Seen(Event):|    what: uint256"
         "|class Kept(Event):|    who: indexed[address]|    what: indexed[uint256]|    text: string"

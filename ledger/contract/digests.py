@@ -8,7 +8,7 @@ E.1; Solidity, "Non-standard Packed Mode".
 from collections.abc import Sequence
 from typing import Any
 
-from ledger.contract.gas import GAS_COUNT_ITEM, GAS_ECRECOVER, price_hash
+from ledger.contract.gas import GAS_COUNT_ITEM, GAS_ECRECOVER, GAS_HASH_STRUCT, price_hash
 from ledger.contract.handles import make_key_encoder
 from ledger.contract.layout import WORD_BYTES, get_value_size, name_value_type
 from ledger.contract.model import external_name
@@ -68,6 +68,7 @@ def hash_typed(domain: bytes, struct_hash: bytes, charge: Charge) -> bytes:
 
 def hash_struct(type: StructType, value: Sequence[Any], charge: Charge) -> bytes:
     """hashStruct of EIP-712: the type's own hash, then every member in one word."""
+    charge(GAS_HASH_STRUCT + GAS_COUNT_ITEM * len(type.fields))
     words = [hash_bytes(spell_struct_type(type).encode("ascii"), charge)]
     for (_, member), each in zip(type.fields, value, strict=True):
         words.append(_hash_member(member, each, charge))

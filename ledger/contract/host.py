@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ledger.contract import digests
 from ledger.contract.door import Door
-from ledger.contract.gas import GAS_ACCOUNT, GAS_BALANCE, GAS_DATA_WORD
+from ledger.contract.gas import GAS_ACCOUNT, GAS_BALANCE, GAS_CODEC, GAS_DATA_WORD
 from ledger.contract.messages import BlockContext, Message
 from ledger.contract.signals import PANIC_RANGE, Panicked
 from ledger.contract.storage import count_words
@@ -90,20 +90,21 @@ class Host:
         return codec.encode(values)
 
     def abi_encode__(self, number: int, values: Any) -> bytes:
+        self.door__.charge(GAS_CODEC)
         return self.encode__(self.program__.codecs[number], values)
 
     def abi_packed__(self, number: int, values: Any) -> bytes:
         """abi.encodePacked, at the price of abi.encode."""
         codec, door = self.program__.codecs[number], self.door__
         words = codec.count_words(values, door.charge)
-        door.charge(GAS_DATA_WORD * words)
+        door.charge(GAS_CODEC + GAS_DATA_WORD * words)
         door.allocate(64 * words)
         return digests.encode_packed(codec.types, values, door.charge)
 
     def abi_decode__(self, number: int, data: bytes) -> Any:
         """Strictly; ill-formed data is a panic."""
         door = self.door__
-        door.charge(GAS_DATA_WORD * count_words(len(data)))
+        door.charge(GAS_CODEC + GAS_DATA_WORD * count_words(len(data)))
         door.allocate(4 * len(data))
         try:
             return self.program__.codecs[number].decode(data)
