@@ -182,15 +182,18 @@ class State:
         code_hash = self._entry(address).code_hash
         if code_hash == EMPTY_CODE_HASH:
             return b""
-        code = self._codes.get(code_hash)
+        code = self.find_code(code_hash)
         if code is None:
-            code = self._reader.get_code(code_hash)
-            if code is None:
-                raise StoreError(
-                    f"the code 0x{code_hash.hex()} of 0x{address.hex()} is missing; "
-                    "restore the data folder or sync anew"
-                )
+            raise StoreError(
+                f"the code 0x{code_hash.hex()} of 0x{address.hex()} is missing; "
+                "restore the data folder or sync anew"
+            )
         return code
+
+    def find_code(self, code_hash: Hash32) -> bytes | None:
+        """A source that stands or once stood at an address; None where this node never had it."""
+        code = self._codes.get(code_hash)
+        return self._reader.get_code(code_hash) if code is None else code
 
     def set_nonce(self, address: Address, nonce: int) -> None:
         assert nonce >= 0

@@ -9,6 +9,7 @@ from typing import Any
 
 from ledger.crypto.address import to_checksum
 from ledger.types import Address
+from ledger.upgrade import list_sources
 from node.rpc.context import METHODS, Context, get_height, get_state
 from node.rpc.dispatch import rest
 from node.rpc.parameters import (
@@ -21,6 +22,8 @@ from node.rpc.parameters import (
     parse_slots,
 )
 
+SOURCES_SHOWN_MAX = 32
+"""Of one contract in an answer: 1 MB. The hashes of all are the system address' `sources`."""
 ADDRESS = Parameter("address", parse_account)
 AT_BLOCK = Parameter("block", parse_block, LATEST)
 
@@ -43,6 +46,21 @@ def get_transaction_count(context: Context, address: Address, tag: BlockTag) -> 
 def get_code(context: Context, address: Address, tag: BlockTag) -> str:
     """A contract's Python source, as bytes in hex."""
     return "0x" + get_state(context, tag).get_code(address).hex()
+
+
+@METHODS.method("wattledger_getSources", ADDRESS, AT_BLOCK)
+def get_sources(context: Context, address: Address, tag: BlockTag) -> list[dict[str, Any]]:
+    """The sources that a contract has had, the one it runs last, and from which block on each.
+
+    `source` is null where this node, having joined by a snapshot, never had an old one.
+    """
+    state = get_state(context, tag)
+    found = []
+    for height, code_hash in list_sources(state, address)[-SOURCES_SHOWN_MAX:]:
+        source = state.find_code(code_hash)
+        text = None if source is None else source.decode("ascii")
+        found.append({"height": hex(height), "codeHash": "0x" + code_hash.hex(), "source": text})
+    return found
 
 
 @METHODS.method("eth_getStorageAt", ADDRESS, Parameter("slot", parse_slot), AT_BLOCK)
