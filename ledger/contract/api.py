@@ -90,7 +90,7 @@ indexed = Annotated[T, "indexed"]
 ZERO_ADDRESS: address = bytes(20)
 
 
-@dataclass_transform(frozen_default=True)
+@dataclass_transform()
 class _Record:
     """Fields as annotated, in order; equality by value."""
 
