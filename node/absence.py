@@ -18,6 +18,4 @@ class Absence:
     def note(self, validators: Collection[Address], present: Collection[Address]) -> None:
         """Take in who validates and who is here just now."""
         now = time.time()
-        self.since_s = {
-            who: self.since_s.get(who, now) for who in validators if who not in present
-        }
+        self.since_s = {who: self.since_s.get(who, now) for who in validators if who not in present}

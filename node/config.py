@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node.errors import ConfigError
-from node.log import LEVELS
+from node.log import FORMATS, LEVELS
 
 PORT_MAX = 65_535
 CONFIG_BYTES_MAX = 100_000
@@ -55,6 +55,7 @@ SETTINGS = (
         "rpc.tls_certificate", "", "Its certificate (PEM); without one the node makes its own."
     ),
     Setting("rpc.tls_key", "", "The private key of that certificate (PEM)."),
+    Setting("rpc.metrics", True, "GET /metrics on the JSON-RPC port answers Prometheus."),
     Setting(
         "rpc.unlocked_mnemonic",
         "",
@@ -95,6 +96,7 @@ SETTINGS = (
     Setting("contracts.memory_mb", 256, "What that worker may allocate, in MB.", 64, 65_536),
     Setting("threads", 2, "Threads that recover the senders of transactions.", 1, 64),
     Setting("log.level", "info", "Least level that is logged.", choices=LEVELS),
+    Setting("log.format", "text", "`text`, or `json`: an object a line.", choices=FORMATS),
 )
 
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
@@ -129,6 +131,7 @@ class Config:
     rpc_tls_port: int
     rpc_tls_certificate: Path | None
     rpc_tls_key: Path | None
+    rpc_metrics: bool
     rpc_unlocked_mnemonic: str
     rpc_filter_minutes: int
     store_flush_blocks: int
@@ -140,6 +143,7 @@ class Config:
     contracts_memory_mb: int
     threads: int
     log_level: str
+    log_format: str
 
 
 def load_config(path: Path) -> Config:

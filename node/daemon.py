@@ -14,6 +14,7 @@ import ssl
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ledger.contract.signals import NodeFault
 from ledger.crypto.address import to_checksum
@@ -29,8 +30,11 @@ from node.node import Node, data_folder
 from node.peers.identity import load_or_make_certificate, make_server_tls
 from node.rpc.context import Context
 from node.rpc.dispatch import Dispatcher
-from node.rpc.server import RpcServer
+from node.rpc.server import Page, RpcServer
 from node.rpc.table import METHODS
+
+if TYPE_CHECKING:
+    from node.metrics import Metrics
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -51,7 +55,7 @@ def run_node(config_path: Path, *, with_parent: bool = False) -> int:
     except NodeError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_FAILED
-    log = Log(config.log_level)
+    log = Log(config.log_level, as_json=config.log_format == "json")
     try:
         _run(serve(config, log, with_parent=with_parent))
     except (NodeError, LedgerError) as error:
@@ -129,7 +133,22 @@ def make_rpc(node: Node) -> RpcServer:
         node.log,
         origins=node.config.rpc_origins,
         connections_max=node.config.rpc_connections_max,
+        pages={"/metrics": _metrics_page(node)} if node.config.rpc_metrics else {},
     )
+
+
+def _metrics_page(node: Node) -> Page:
+    """GET /metrics; the client library is imported when somebody asks for the first time."""
+    made: list[Metrics] = []
+
+    def render() -> tuple[str, bytes]:
+        from node.metrics import CONTENT_TYPE, Metrics
+
+        if not made:
+            made.append(Metrics(node))
+        return CONTENT_TYPE, made[0].render()
+
+    return render
 
 
 async def listen(rpc: RpcServer, config: Config) -> None:

@@ -2,16 +2,20 @@
 
     2026-03-01T12:00:00Z info  chain  block imported height=12 transactions=200
 
-Lines go to standard error, where systemd's journal keeps them. Not here: what is worth a line.
-What repeats is said once and then at most every REPEAT_S seconds with a count.
+or, where a machine reads them, an object a line with the keys time, level, room, message and the
+fields beside them. Lines go to standard error, where systemd's journal keeps them. What repeats
+is said once and then at most every REPEAT_S seconds with a count. Not here: what is worth a line.
 """
 
+import json
 import sys
 import time
 import traceback
 from typing import TextIO
 
 LEVELS = ("debug", "info", "warn", "error")
+FORMATS = ("text", "json")
+OWN_KEYS = ("time", "level", "room", "message")
 REPEAT_S = 60.0
 REPEATS_KEPT_MAX = 256
 """Distinct repeating lines remembered; beyond it the memory is emptied and they are said again."""
@@ -21,7 +25,10 @@ VALUE_CHARACTERS_MAX = 500
 class Log:
     """Writes lines of at least `level` to `stream`."""
 
-    def __init__(self, level: str = "info", stream: TextIO | None = None) -> None:
+    def __init__(
+        self, level: str = "info", stream: TextIO | None = None, *, as_json: bool = False
+    ) -> None:
+        self._as_json = as_json
         self._lowest = LEVELS.index(level)
         self._stream = stream
         self._repeats: dict[tuple[str, str], tuple[float, int]] = {}
@@ -70,20 +77,37 @@ class Log:
 
     def _write(self, level: str, room: str, words: str, fields: dict[str, object]) -> None:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        line = f"{stamp} {level:<5} {room:<9} {words}"
-        for key, value in fields.items():
-            line += f" {key}={_show(value)}"
+        if self._as_json:
+            line = _encode(stamp, level, room, words, fields)
+        else:
+            line = f"{stamp} {level:<5} {room:<9} {words}"
+            for key, value in fields.items():
+                line += f" {key}={_show(value)}"
         stream = self._stream or sys.stderr
         stream.write(line + "\n")
         stream.flush()
 
 
+def _encode(stamp: str, level: str, room: str, words: str, fields: dict[str, object]) -> str:
+    """One JSON object; numbers and booleans stay what they are, the rest is text."""
+    entry: dict[str, object] = dict(zip(OWN_KEYS, (stamp, level, room, words), strict=True))
+    for key, value in fields.items():
+        plain = value is None or isinstance(value, bool | int | float)
+        name = key + "_" if key in OWN_KEYS else key
+        entry[name] = value if plain else _shorten(value)
+    return json.dumps(entry, ensure_ascii=False)
+
+
 def _show(value: object) -> str:
     """A value in one word or in quotes; bytes in hex, a digest shortened."""
-    if isinstance(value, bytes):
-        text = "0x" + value.hex()
-        return text if len(text) <= 42 else text[:18] + ".."
-    text = str(value)[:VALUE_CHARACTERS_MAX]
+    text = _shorten(value)
     if not text or any(character in text for character in ' "\n='):
         return '"' + text.replace('"', "'").replace("\n", " ") + '"'
     return text
+
+
+def _shorten(value: object) -> str:
+    if isinstance(value, bytes):
+        text = "0x" + value.hex()
+        return text if len(text) <= 42 else text[:18] + ".."
+    return str(value)[:VALUE_CHARACTERS_MAX]

@@ -165,6 +165,7 @@ def test_every_run_time_import_is_a_declared_dependency() -> None:
     distributions = {
         "sha3": "safe-pysha3",
         "Crypto": "pycryptodome",
+        "prometheus_client": "prometheus-client",
         "serial": "pyserial",
     }
     for name, path in ALL:

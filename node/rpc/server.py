@@ -7,7 +7,7 @@ of an ESP32 reads no chunks. Source: fetch.spec.whatwg.org (CORS), geth's rpc pa
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import WSMsgType, web
@@ -33,6 +33,8 @@ HEARTBEAT_S = 30.0
 SHUTDOWN_S = 2.0
 """For requests under way when the node stops."""
 JSON_TYPES = ("application/json", "application/json-rpc", "application/jsonrequest")
+Page = Callable[[], tuple[str, bytes]]
+"""What GET of a path answers: content type and body."""
 GREETING = b"This is a Wattledger node. POST JSON-RPC here, or open a WebSocket.\n"
 
 
@@ -72,7 +74,9 @@ class RpcServer:
         *,
         origins: tuple[str, ...] = ("*",),
         connections_max: int = 1_000,
+        pages: Mapping[str, Page] | None = None,
     ) -> None:
+        self._pages = pages or {}
         self._dispatcher = dispatcher
         self._make_context = make_context
         self._log = log
@@ -116,6 +120,10 @@ class RpcServer:
         if method == "GET":
             if request.headers.get("Upgrade", "").lower() == "websocket":
                 return await self._serve_websocket(request)
+            page = self._pages.get(request.path)
+            if page is not None:
+                content_type, text = page()
+                return web.Response(body=text, headers={"Content-Type": content_type})
             return self._plain(request, 200, GREETING)
         return self._plain(request, 405, b"use POST\n")
 
