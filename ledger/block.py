@@ -114,7 +114,9 @@ class Certificate:
 
 def decode_header(data: bytes) -> Header:
     """The header whose RLP `data` is. Raises EncodingError."""
-    return _header_of(rlp.decode(data))
+    header = _header_of(rlp.decode(data))
+    header._hash.append(keccak256(data))  # the only RLP there is of it
+    return header
 
 
 def encode_block(block: Block) -> bytes:

@@ -19,14 +19,14 @@ from ledger.chain import Chain
 from ledger.errors import LedgerError
 from ledger.light import verify_certificate
 from ledger.overrides import find_validators
-from ledger.store.members import load_changes, load_validators, save_changes, save_validators
+from ledger.store.members import load_validators, save_changes, save_validators
 from ledger.types import Address, Height
 from node.log import Log
 from node.peers.connection import Peer
 from node.peers.frames import BLOCKS_PER_FRAME, HEADERS_PER_FRAME, Kind
 from node.peers.network import PeerNetwork
 from node.sync.bodies import Bodies, GetKnown, ImportBlock, check_body
-from node.sync.headers import Trusted, link_headers, verify_on_threads
+from node.sync.headers import Link, Trusted, link_headers, verify_on_threads
 from node.sync.requests import Requests
 from node.sync.snapshot import Snapshot
 
@@ -53,6 +53,7 @@ class SyncSettings:
     own: Address = bytes(20)
 
 
+HeadersAnswer = tuple[Peer | None, list[list[bytes]]]
 Adopt = Callable[[Height, Height], None]
 """Take the staged state as of a height for the head; the second is the highest block below it that
 this node's own key signed, -1 if none."""
@@ -166,37 +167,67 @@ class Sync:
 
     async def _fetch_headers(self, target: Height) -> bool:
         """Keep certified headers up to a height; whether all of them are there."""
-        staging, chain = self._chain.store.staging, self._chain
         trusted = self._find_trusted()
-        while trusted.header.number < target:
-            first = trusted.header.number + 1
-            able = self.requests.find_able(first)
-            if not able:
-                return False
-            count = min(HEADERS_PER_FRAME, target - first + 1)
-            answer = await self.requests.ask(able[0], Kind.GET_HEADERS, first, count)
-            if not answer or not answer[0]:
-                self._leave(able[0], first)
-                continue
-            try:
-                links, after = link_headers(
-                    trusted, answer[0][:count], partial(find_validators, chain.genesis)
-                )
-                signed = await verify_on_threads(
-                    links, chain.genesis.chain_id, chain.genesis_hash,
-                    self._settings.own, self._executor,
-                )  # fmt: skip
-            except LedgerError as error:
-                self._network.penalise(able[0], f"a header that is not certified: {error}")
-                continue
-            self._note_changes([link.header.number for link in links if _changes(link.header)])
-            for validators in {*(link.validators for link in links), after.validators}:
-                save_validators(chain.store, validators)
-            if signed > self._load_height(OWN_SEAL_KEY):
-                chain.store.put_durable(OWN_SEAL_KEY, signed.to_bytes(HEIGHT_BYTES, "big"))
-            staging.append_headers([link.row for link in links])
-            trusted = after
+        asked: asyncio.Task[HeadersAnswer] | None = None
+        try:
+            while trusted.header.number < target:
+                first = trusted.header.number + 1
+                peer, rows = await (asked or self._ask_headers(first, target))
+                asked = None
+                if peer is None:
+                    return False
+                if not rows:
+                    self._leave(peer, first)
+                    continue
+                try:
+                    find_override = partial(find_validators, self._chain.genesis)
+                    links, after = link_headers(trusted, rows, find_override)
+                    if after.header.number < target:  # the next ones come while these are checked
+                        following = self._ask_headers(after.header.number + 1, target)
+                        asked = asyncio.create_task(following)
+                    await self._verify(links)
+                except LedgerError as error:
+                    self._network.penalise(peer, f"a header that is not certified: {error}")
+                    if asked is not None:
+                        asked.cancel()
+                        asked = None
+                    continue
+                self._keep(links, after)
+                trusted = after
+        finally:
+            if asked is not None:
+                asked.cancel()
         return True
+
+    async def _ask_headers(self, first: Height, target: Height) -> HeadersAnswer:
+        """Whoever was asked, None where nobody has them, and what it said."""
+        able = self.requests.find_able(first)
+        if not able:
+            return None, []
+        count = min(HEADERS_PER_FRAME, target - first + 1)
+        answer = await self.requests.ask(able[0], Kind.GET_HEADERS, first, count)
+        return able[0], answer[0][:count] if answer else []
+
+    async def _verify(self, links: list[Link]) -> None:
+        """Check certificates on threads, and note what our own key signed. Raises ProofError."""
+        chain = self._chain
+        signed = await verify_on_threads(
+            links,
+            chain.genesis.chain_id,
+            chain.genesis_hash,
+            self._settings.own,
+            self._executor,
+        )
+        if signed > self._load_height(OWN_SEAL_KEY):
+            chain.store.put_durable(OWN_SEAL_KEY, signed.to_bytes(HEIGHT_BYTES, "big"))
+
+    def _keep(self, links: list[Link], after: Trusted) -> None:
+        """Headers that are certain now: on disk, with the validators that they name."""
+        store = self._chain.store
+        save_changes(store, [link.header.number for link in links if _changes(link.header)])
+        for validators in {*(link.validators for link in links), after.validators}:
+            save_validators(store, validators)
+        store.staging.append_headers([link.row for link in links])
 
     def _find_trusted(self) -> Trusted:
         """The last header kept: of the chain, or one that was certified ahead of it."""
@@ -209,10 +240,6 @@ class Sync:
             if validators is not None:
                 return Trusted(header, validators)
         return Trusted(chain.head, chain.validators)
-
-    def _note_changes(self, heights: list[Height]) -> None:
-        if heights:
-            save_changes(self._chain.store, [*load_changes(self._chain.store), *heights])
 
     def _load_height(self, key: str) -> Height:
         raw = self._chain.store.get_meta(key)

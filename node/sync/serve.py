@@ -14,7 +14,7 @@ from ledger.chain import Chain
 from ledger.crypto.keccak import keccak256
 from ledger.errors import BlockPruned
 from ledger.receipt import encode_receipts
-from ledger.store.members import load_validators
+from ledger.store.members import load_changes, load_validators
 from ledger.types import Address, Hash32, Height
 from ledger.unflushed import Unflushed
 from node.peers.connection import Peer
@@ -76,11 +76,14 @@ class Server:
         rows: list[list[bytes]] = []
         size = 0
         heights = self._heights(max(first, 1), count, HEADERS_PER_FRAME)
-        for raw, certificate in self._chain.store.staging.get_headers(heights.start, len(heights)):
-            header = decode_header(raw)
+        store = self._chain.store
+        changes = set(load_changes(store))
+        found = store.staging.get_headers(heights.start, len(heights))
+        for height, (raw, certificate) in enumerate(found, heights.start):
             members = b""
-            if header.mix_hash != header.extra_data:
-                members = b"".join(load_validators(self._chain.store, header.mix_hash) or ())
+            if height in changes:
+                named = load_validators(store, decode_header(raw).mix_hash)
+                members = b"".join(named or ())
             size += len(raw) + len(certificate) + len(members)
             if rows and size > HEADERS_BYTES_MAX:
                 break
