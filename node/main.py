@@ -20,7 +20,7 @@ COMMANDS = {
     "node": ("node.commands.nodes", "node", "Run a node, ask one how it is, install it."),
     "meter": ("node.commands.meters", "meter", "Run meters, or install them as a service."),
     "account": ("node.commands.accounts", "account", "Keys, balances and transfers."),
-    "contract": ("node.commands.contracts", "contract", "Build, deploy and call contracts."),
+    "contract": ("node.commands.contracts", "contract", "Write, test, deploy, upgrade contracts."),
     "usage": ("node.commands.bills", "usage", "What an account used, by day or month."),
     "bill": ("node.commands.bills", "bill", "An account's bill for a month."),
     "verify": ("node.commands.verify", "verify", "Prove a bill without trusting any node."),

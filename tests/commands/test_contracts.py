@@ -1,11 +1,16 @@
 """From a source to an artifact, without a node: build, check, layout, and what they refuse."""
 
 import json
+import subprocess
+import sys
 from importlib import resources
 from pathlib import Path
 
 import pytest
 
+from ledger.contract.rules import RULES
+from ledger.contract.source import FORMS
+from node.commands.contracts.sources import compile_artifact
 from tests.commands.terminal import fail, misuse, succeed
 
 JAR = """\
@@ -23,6 +28,7 @@ class Jar(Contract):
     def put(self, amount: uint256) -> None:
         self.coins += amount
 """
+ROOT = Path(__file__).parents[2]
 SOMEBODY = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
 
 
@@ -148,3 +154,88 @@ def test_negative_numbers_are_arguments_and_no_options(jar: Path) -> None:
     assert "put: " in fail(*put, -5)
     assert "No such option" in misuse(*put, "-five")
     assert "--value" in misuse(*put, 5, "--value", -5)
+
+
+# ---- what an author needs before there is a node -------------------------------------------------
+
+
+def wattledger(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, where it starts one itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "node", "contract", *map(str, arguments)], cwd=folder,
+        capture_output=True, text=True, check=False,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "COLUMNS": "120"},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "kind"),
+    [("jar", "jar", "Jar"), ("SolarPark", "solar_park", "SolarPark"), ("p2p_x", "p2p_x", "P2pX")],
+)
+def test_what_new_makes_is_checked_tested_typed_and_tidy(
+    tmp_path: Path, name: str, module: str, kind: str
+) -> None:
+    told = succeed("contract", "new", name, "--folder", tmp_path)
+    assert f"the contract {kind}" in told and f"test_{module}.py" in told
+    assert f"{kind} keeps the rules" in succeed("contract", "check", tmp_path / f"{module}.py")
+    done = wattledger(tmp_path, "test")
+    assert done.returncode == 0 and "... " in done.stdout, done
+    for tool in (("ruff", "check", "--ignore=I"), ("ruff", "format", "--check")):
+        tidy = subprocess.run(
+            [sys.executable, "-m", *tool, "--isolated", "--line-length=100", tmp_path],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert tidy.returncode == 0, tidy.stdout
+    error = fail("contract", "new", name, "--folder", tmp_path)
+    assert "is there already; nothing is written" in error
+
+
+@pytest.mark.parametrize("name", ["", "1jar", "a-b", "../jar", "_", "x" * 65, "j\u00e4r.py"])
+def test_a_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
+    assert "is no name for a contract" in fail("contract", "new", "--folder", tmp_path, "--", name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_gas_is_a_table_by_method_and_a_failing_test_is_told(tmp_path: Path) -> None:
+    succeed("contract", "new", "jar", "--folder", tmp_path)
+    done = wattledger(tmp_path, "gas", "jar.py", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = {row["method"]: row for row in json.loads(done.stdout)}
+    assert set(rows) == {"(deploy)", "add", "added_by", "start_anew", "total"}
+    assert rows["add"]["calls"] == 4 and rows["add"]["least"] > rows["total"]["most"] > 0
+    assert "start_anew" in wattledger(tmp_path, "gas").stdout
+
+    test = tmp_path / "test_jar.py"
+    test.write_text(test.read_text().replace("== 7", "== 8"))
+    done = wattledger(tmp_path, "test")
+    assert done.returncode == 1 and "assert 7 == 8" in done.stdout
+    done = wattledger(tmp_path, "gas", "jar.py")
+    assert done.returncode == 1 and "error: the tests in test_jar.py did not pass" in done.stderr
+    test.unlink()
+    assert "gas is measured by running" in wattledger(tmp_path, "gas", "jar.py").stderr
+
+
+def test_without_pytest_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "pip install pytest hypothesis" in fail("contract", "test")
+
+
+def test_docs_have_what_a_caller_needs(tmp_path: Path) -> None:
+    text = succeed("contract", "docs", "metering")
+    assert text.startswith("# Metering\n") and "## Constructor" in text
+    assert "### `record(uint32 period, uint64 importWh, uint64 exportWh, uint8 quality)`" in text
+    for entry in compile_artifact("metering")["abi"]:
+        if entry["type"] != "constructor":
+            assert f"`{entry['name']}(" in text, entry["name"]
+    assert "| slot | offset | field | type |" in text
+    out = tmp_path / "metering.md"
+    assert str(out) in succeed("contract", "docs", "metering", "-o", out)
+    assert out.read_text() == text
+
+
+def test_rules_are_all_there() -> None:
+    text = succeed("contract", "rules")
+    for rule in RULES.values():
+        assert f"| `{rule.name}` | {rule.what} | {rule.hint} |" in text
+    for kind in FORMS:
+        assert f"| `{kind.__name__}` |" in text

@@ -1,21 +1,15 @@
-"""`wattledger contract`: from a Python source to a deployed contract, and calls of it."""
+"""`wattledger contract deploy|call|send`: a contract on a chain, by its ABI."""
 
 import json
 import re
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ledger.contract.artifact import build_artifact
-from ledger.contract.compile import compile_contract
-from ledger.contract.layout import describe_layout
-from ledger.contract.model import ContractModel
 from ledger.crypto.address import to_checksum
 from ledger.encoding import abi
 from ledger.encoding.hexadecimal import decode_data, decode_quantity, encode_data
-from ledger.errors import ContractRejected
 from node.abi_text import (
     abi_type,
     decode_error,
@@ -28,16 +22,15 @@ from node.client import Client, RpcError
 from node.commands.common import (
     ADDRESS,
     connect,
-    console,
     json_option,
     keystore_option,
-    make_table,
     password_option,
     print_json,
     rpc_option,
     say,
     send_transaction,
 )
+from node.commands.contracts.sources import compile_artifact, read_abi
 from node.errors import NodeError
 
 SENDER_HELP = "Account that sends: one with a key file, or a devnet's unlocked one."
@@ -59,113 +52,7 @@ def unshield(
     return tuple(a[1:] if a[:1] == " " and NEGATIVE.fullmatch(a[1:]) else a for a in values)
 
 
-@click.group()
-def contract() -> None:
-    """Build, deploy and call contracts.
-
-    PATH is a Python file, or the name of a standard contract (el_dapp, metering, network).
-    """
-
-
-def read_source(path: str) -> bytes:
-    """A contract's source: a file, or a standard contract by its name."""
-    if Path(path).is_file():
-        return Path(path).read_bytes()
-    if path.isidentifier():
-        standard = resources.files("contracts_py").joinpath(f"{path}.py")
-        if standard.is_file():
-            return standard.read_bytes()
-    raise NodeError(f"no file {path!r}, and no standard contract of that name")
-
-
-def read_abi(path: str) -> list[dict[str, Any]]:
-    """The ABI from an artifact (.json) or from a contract's source."""
-    if path.endswith(".json"):
-        try:
-            document = json.loads(Path(path).read_text())
-        except (OSError, ValueError) as error:
-            raise NodeError(f"{path} is no artifact: {error}") from error
-        entries = document.get("abi") if isinstance(document, dict) else document
-        if not isinstance(entries, list) or not all(isinstance(one, dict) for one in entries):
-            raise NodeError(f"{path} is no artifact: expected a list of ABI entries under abi")
-        return list(entries)
-    return list(compile_artifact(path)["abi"])
-
-
-def compile_artifact(path: str) -> dict[str, Any]:
-    """The artifact of a source. Raises NodeError that names the file, rule, line and hint."""
-    try:
-        return build_artifact(read_source(path))
-    except ContractRejected as error:
-        raise NodeError(f"{path}: {error}") from error
-
-
-def compile_model(path: str) -> tuple[bytes, ContractModel]:
-    """A source and what was understood of it. Raises NodeError as `compile_artifact`."""
-    source = read_source(path)
-    try:
-        return source, compile_contract(source).model
-    except ContractRejected as error:
-        raise NodeError(f"{path}: {error}") from error
-
-
-@contract.command()
-@click.argument("path")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True,
-              help="Artifact to write.")  # fmt: skip
-def build(path: str, output: Path) -> None:
-    """Write {contractName, abi, bytecode}, which web3.py and ethers deploy as it is.
-
-    \b
-    Example:
-      wattledger contract build el_dapp -o Provider.json
-    """
-    artifact = compile_artifact(path)
-    output.write_text(json.dumps(artifact, indent=2) + "\n")
-    say(f"{artifact['contractName']}: {len(artifact['abi'])} ABI entries -> {output}")
-
-
-@contract.command()
-@click.argument("path")
-def check(path: str) -> None:
-    """Say whether a source keeps every rule of the contract language.
-
-    \b
-    Example:
-      wattledger contract check my_contract.py
-    """
-    source, model = compile_model(path)
-    say(
-        f"{path}: {model.name} keeps the rules ({len(source):,} bytes, "
-        f"{len(model.methods)} methods, {len(model.fields)} storage fields)"
-    )
-
-
-@contract.command()
-@click.argument("path")
-@json_option
-def layout(path: str, as_json: bool) -> None:
-    """Print which storage slot holds what, as solc does for Solidity.
-
-    \b
-    Example:
-      wattledger contract layout metering
-    """
-    described = describe_layout(compile_model(path)[1])
-    if as_json:
-        print_json(described)
-        return
-    table = make_table(">slot", ">offset", "name", "type", ">bytes")
-    for entry in described["storage"]:
-        kind = described["types"][entry["type"]]
-        table.add_row(
-            str(entry["slot"]), str(entry["offset"]), entry["label"], kind["label"],
-            str(kind["numberOfBytes"]),
-        )  # fmt: skip
-    console.print(table)
-
-
-@contract.command(cls=NumbersCommand)
+@click.command(cls=NumbersCommand)
 @click.argument("path")
 @click.argument("arguments", nargs=-1, callback=unshield)
 @click.option("--from", "sender", type=ADDRESS, required=True, help=SENDER_HELP)
@@ -209,7 +96,7 @@ def deploy(
     say(f"{artifact['contractName']} at {address}, block {block}, gas {gas:,}")
 
 
-@contract.command(cls=NumbersCommand)
+@click.command(cls=NumbersCommand)
 @click.argument("address", type=ADDRESS)
 @click.argument("path")
 @click.argument("method")
@@ -252,7 +139,7 @@ def call(
         )
 
 
-@contract.command(cls=NumbersCommand)
+@click.command(cls=NumbersCommand)
 @click.argument("address", type=ADDRESS)
 @click.argument("path")
 @click.argument("method")
