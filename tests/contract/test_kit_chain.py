@@ -15,6 +15,7 @@ from ledger.contract.testing import (
     ContractOutOfGas,
     ContractPanic,
     GasReport,
+    UpgradeRefused,
     make_account,
 )
 from ledger.contract.testing.chain import load_module
@@ -147,6 +148,38 @@ def test_a_rule_that_is_broken_is_told_with_the_file(chain, tmp_path):
     with pytest.raises(ContractRejected) as caught:
         chain.deploy(path)
     assert f"{path}:5" in caught.value.__notes__[0]
+
+
+def test_a_source_is_replaced_and_its_storage_stays(chain, jar, tmp_path):
+    jar.put(7, sender=ALICE)
+    better = tmp_path / "better.py"
+    better.write_text(
+        JAR.read_text()
+        + """
+    _doubled: uint256
+
+    def migrate(self) -> None:
+        self._doubled = 2 * self.total
+
+    @view
+    def doubled(self) -> uint256:
+        return self._doubled
+"""
+    )
+    upgraded = chain.upgrade(jar, better)
+    assert (upgraded.address, upgraded.doubled(), upgraded.storage.total) == (jar.address, 14, 7)
+    assert {row.method for row in chain.gas.rows()} >= {"migrate", "doubled"}
+    assert upgraded.put(1, sender=ALICE).returned == 8
+
+    misread = tmp_path / "misread.py"
+    misread.write_text(better.read_text().replace("    total: uint256\n", "    total: uint64\n"))
+    with pytest.raises(UpgradeRefused, match="total"):
+        chain.upgrade(upgraded, misread)
+    failing = tmp_path / "failing.py"
+    failing.write_text(better.read_text().replace("2 * self.total", "2 // (self.total - 8)"))
+    with pytest.raises(ContractPanic, match="0x12"):
+        chain.upgrade(upgraded, failing)
+    assert chain.contracts[jar.address] is upgraded and upgraded.doubled() == 14
 
 
 def test_a_failed_deployment_leaves_nothing(chain):

@@ -20,6 +20,7 @@ from ledger.contract.testing.failures import (
     ContractOutOfGas,
     ContractPanic,
     Unauthorized,
+    UpgradeRefused,
 )
 from ledger.contract.testing.gas_report import GasReport
 
@@ -35,5 +36,6 @@ __all__ = [
     "Deployed",
     "GasReport",
     "Unauthorized",
+    "UpgradeRefused",
     "make_account",
 ]

@@ -9,6 +9,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,15 +19,18 @@ from ledger.contract.execution import (
     BlockContext,
     Message,
     Outcome,
+    Program,
     execute_call,
     execute_creation,
+    execute_migration,
     load_program,
 )
 from ledger.contract.testing.accounts import Account, make_account
 from ledger.contract.testing.deployed import CallReceipt, Deployed, Party
-from ledger.contract.testing.failures import CallRefused
+from ledger.contract.testing.failures import CallRefused, UpgradeRefused
 from ledger.contract.testing.gas_report import open_report
 from ledger.contract.testing.values import to_values
+from ledger.contract.upgrade import layout_difference
 from ledger.crypto.address import contract_address
 from ledger.crypto.keccak import keccak256
 from ledger.errors import ContractRejected
@@ -126,15 +130,7 @@ class Chain:
         Raises ContractRejected, or what the constructor raises.
         """
         __tracebackhide__ = True
-        module = load_module(contract) if isinstance(contract, Path | str) else None
-        path = Path(inspect.getfile(module or contract))  # type: ignore[arg-type]
-        source = path.read_bytes()
-        try:
-            program = load_program(source, keccak256(source), 1, str(path))
-        except ContractRejected as error:
-            error.add_note(f"{path}:{error.line}: {error.text}")
-            raise
-        kind: Any = getattr(module, program.compiled.model.name) if module else contract
+        source, program, kind, path = read_contract(contract)
         sender = self.sender if sender is None else to_address(sender)
         created = contract_address(sender, self.state.get_nonce(sender))
         self.state.increment_nonce(sender)
@@ -150,6 +146,38 @@ class Chain:
             raise
         deployed.receipt = receipt
         return deployed
+
+    def upgrade(
+        self,
+        deployed: Deployed,
+        contract: type | Path | str,
+        *,
+        sender: "Party | None" = None,
+        gas: int = GAS,
+    ) -> Any:
+        """Put another source where `deployed` stands and run its `migrate`, as an upgrade does that
+        the network allows. The result has the new methods; storage is the same.
+
+        Raises UpgradeRefused where the new source would misread storage, or what `migrate` raises.
+        """
+        __tracebackhide__ = True
+        source, program, kind, path = read_contract(contract)
+        differences = layout_difference(deployed.program.compiled.model, program.compiled.model)
+        if differences:
+            raise UpgradeRefused("; ".join(differences))
+        upgraded = Deployed(self, deployed.address, program, list_names(kind), path)
+        migrate = partial(execute_migration, program=program)
+        sender = self.sender if sender is None else to_address(sender)
+        snapshot = self.state.snapshot()
+        self.state.set_code(deployed.address, source)
+        self.contracts[deployed.address] = upgraded
+        try:
+            upgraded.receipt = upgraded.run(migrate, None, b"", sender, 0, gas)
+        except Exception:
+            self.state.revert(snapshot)
+            self.contracts[deployed.address] = deployed
+            raise
+        return upgraded
 
     def transfer(
         self, to: "Party", wei: int, *, sender: "Party | None" = None, gas: int = GAS
@@ -188,6 +216,23 @@ def to_address(party: "Party") -> Address:
     if isinstance(party, str):
         return make_account(party)
     return party.address if isinstance(party, Deployed) else party
+
+
+def read_contract(contract: type | Path | str) -> tuple[bytes, Program, Any, Path]:
+    """Source, program, class and file of a contract class, or of the one in a file.
+
+    Raises ContractRejected, with the file in its notes.
+    """
+    module = load_module(contract) if isinstance(contract, Path | str) else None
+    path = Path(inspect.getfile(module or contract))  # type: ignore[arg-type]
+    source = path.read_bytes()
+    try:
+        program = load_program(source, keccak256(source), 1, str(path))
+    except ContractRejected as error:
+        error.add_note(f"{path}:{error.line}: {error.text}")
+        raise
+    kind = getattr(module, program.compiled.model.name) if module else contract
+    return source, program, kind, path
 
 
 def load_module(path: Path | str) -> ModuleType:

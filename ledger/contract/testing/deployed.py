@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
-from ledger.contract.execution import Message, Outcome, Program, execute_call
+from ledger.contract.execution import (
+    Message,
+    Outcome,
+    Program,
+    execute_call,
+    execute_creation,
+)
 from ledger.contract.interface import Entry
 from ledger.contract.model import Kind
 from ledger.contract.testing.accounts import Account, Named
@@ -134,8 +140,8 @@ class Deployed:
             error = self._explain(outcome).with_traceback(cut_traceback(outcome.cause, files))
             raise error from explain_cause(outcome.cause)
         gas_used = gas - outcome.gas_left
-        called = DEPLOYMENT if execute is not execute_call else "receive"
-        chain.gas.note(self.name, called if entry is None else entry.method.name, gas_used)
+        special = {execute_call: "receive", execute_creation: DEPLOYMENT}.get(execute, "migrate")
+        chain.gas.note(self.name, special if entry is None else entry.method.name, gas_used)
         returned = None
         if entry is not None:
             types = entry.returns.types

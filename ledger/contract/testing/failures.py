@@ -46,6 +46,10 @@ class CallRefused(Exception):
     """Nothing takes this call: its data, or the coin it carries."""
 
 
+class UpgradeRefused(Exception):
+    """The new source would misread the storage of the old one; the text says where."""
+
+
 def explain_cause(cause: BaseException | None) -> BaseException | None:
     """What Python itself said of an operation, if it was that; its traceback is told already."""
     return cause.with_traceback(None) if isinstance(cause, Exception) else None
