@@ -16,8 +16,8 @@ from ledger.errors import LedgerError
 COMMANDS = {
     "devnet": ("node.commands.networks", "devnet", "Start a local network to develop against."),
     "demo": ("node.commands.demo", "demo", "Show the main job on real household readings."),
-    "network": ("node.commands.networks", "network", "Make the files of a new network."),
-    "node": ("node.commands.nodes", "node", "Run a node, ask one how it is, install it."),
+    "network": ("node.commands.networks", "network", "Make a network's files; change its members."),
+    "node": ("node.commands.nodes", "node", "Run a node, ask one how it is, keep it well."),
     "meter": ("node.commands.meters", "meter", "Run meters, or install them as a service."),
     "account": ("node.commands.accounts", "account", "Keys, balances and transfers."),
     "contract": ("node.commands.contracts", "contract", "Write, test, deploy, upgrade contracts."),

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 from rich.markup import escape
 
+from node.commands import upkeep
 from node.commands.common import (
     connect,
     console,
@@ -22,7 +23,11 @@ CONFIG_HELP = "The node's settings, node.toml."
 
 @click.group()
 def node() -> None:
-    """Run a node, ask one how it is, install it."""
+    """Run a node, ask one how it is, look after it, install it."""
+
+
+for command in (upkeep.doctor, upkeep.backup, upkeep.restore, upkeep.export_, upkeep.import_):
+    node.add_command(command)
 
 
 @node.command()
