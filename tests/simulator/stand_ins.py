@@ -48,6 +48,7 @@ def cheap_signatures() -> Iterator[None]:
         mock.patch("tests.simulator.node.decode_message", decode),
         mock.patch.object(messages, "sign_compact", sign),
         mock.patch.object(messages, "recover_address_compact", recover),
+        mock.patch("ledger.light.recover_address_compact", recover),
     ):
         yield
 
