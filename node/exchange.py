@@ -54,6 +54,7 @@ class Exchange:
 
     def peer_disconnected(self, peer: Peer) -> None:
         self._node.sync.forget(peer)
+        self._node.compact.forget(peer)
         self.send_statuses()
 
     async def receive(self, peer: Peer, kind: Kind, fields: list[Any]) -> None:
@@ -63,6 +64,12 @@ class Exchange:
             node.interpreter.feed(ev.Received(peer.address, fields[0]))
         elif kind is Kind.TRANSACTIONS:
             await node.gossip.receive_transactions(peer, fields[0], node.intake)
+        elif kind is Kind.COMPACT:
+            node.compact.receive(peer, *fields)
+        elif kind is Kind.GET_PARTS:
+            await serve(node.compact.serve_parts, peer, *fields)
+        elif kind is Kind.PARTS:
+            node.compact.receive_parts(peer, *fields)
         elif kind is Kind.STATUS:
             self._receive_status(peer, *fields)
         elif kind is Kind.POOL_HASHES:
@@ -108,13 +115,17 @@ class Exchange:
         if (status.open or behind) and rested:
             self.send_status(peer)
 
+    def deliver(self, address: Address, message: bytes) -> None:
+        """A consensus message of a peer, to the engine."""
+        self._node.interpreter.feed(ev.Received(address, message))
+
     # The Network of `interpreter`.
 
     def send_consensus(self, message: bytes, to: Address | None) -> None:
         network = self._node.network
         if to is None:
-            network.broadcast(Kind.CONSENSUS, message)
-        elif to in network.peers:
+            self._node.gossip.relay(message, None)
+        elif to in network.peers:  # what was lost comes again, and whole
             network.peers[to].send(Kind.CONSENSUS, message)
 
     def relay_consensus(self, message: bytes, origin: Address | None) -> None:

@@ -23,6 +23,7 @@ from ledger.errors import (
 from ledger.pool import Pool
 from ledger.transaction import Transaction
 from ledger.types import Hash32
+from node.compact import COMPACT_BYTES_MIN, Compact
 from node.errors import PeerError
 from node.intake import Intake, decode_or_error
 from node.peers.connection import Peer
@@ -44,8 +45,9 @@ DISHONEST = (EncodingError, InvalidSignature, TransactionTooLarge, WrongChainId)
 class Gossip:
     """Passes on what is new, over `network`; takes transactions in through `intake`."""
 
-    def __init__(self, network: PeerNetwork, pool: Pool) -> None:
+    def __init__(self, network: PeerNetwork, pool: Pool, compact: Compact) -> None:
         self._network = network
+        self._compact = compact
         self._pool = pool
         self._seen = SeenSet(SEEN_TRANSACTIONS)
         self._fresh: list[tuple[Transaction, Peer | None]] = []
@@ -127,7 +129,8 @@ class Gossip:
             wanted = [
                 transaction
                 for transaction, origin in fresh
-                if transaction.hash not in peer.known and not _has_it(peer, origin)
+                if transaction.hash not in peer.known
+                and not (_has_it(peer, origin) and _note_likely(peer, transaction))
             ]
             if len(wanted) == len(everything):
                 # Mostly every peer lacks everything: one frame is encoded for all.
@@ -152,17 +155,23 @@ class Gossip:
     # Consensus messages.
 
     def relay(self, message: bytes, origin: Peer | None) -> None:
-        """Pass on a member's message to who has not had it from `origin`."""
-        frame: bytes | None = None
-        for peer in self._network.peers.values():
+        """Pass on a member's message, ours without `origin`, to who has not had it from there."""
+        if self._fresh and len(message) >= COMPACT_BYTES_MIN:
+            self._send_fresh()  # the transactions of a proposal go before it
+        for peer in list(self._network.peers.values()):
             if not _has_it(peer, origin):
-                frame = frame or encode_frame(Kind.CONSENSUS, message)
-                peer.send_frame(Kind.CONSENSUS, frame)
+                self._compact.send(peer, message)
 
 
 def _has_it(peer: Peer, origin: Peer | None) -> bool:
     """Whether a peer is, or is a neighbour of, whom something came from."""
     return origin is not None and (peer is origin or peer.address in origin.neighbours)
+
+
+def _note_likely(peer: Peer, transaction: Transaction) -> bool:
+    """Remember that a peer gets it from a neighbour that we share. True."""
+    peer.likely.add(transaction.hash)
+    return True
 
 
 def _encode(transactions: list[Transaction]) -> bytes:

@@ -6,14 +6,13 @@ around it (`daemon`).
 """
 
 import asyncio
-import functools
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ledger.block import Block, Certificate, decode_block
+from ledger.block import Block, Certificate
 from ledger.chain import FLUSH_BLOCKS_MAX, Chain, Committed
 from ledger.consensus import events as ev
 from ledger.consensus.qbft import Qbft
@@ -28,6 +27,7 @@ from ledger.store.base import Store
 from ledger.transaction import Transaction
 from ledger.types import Address
 from node.changes import ValidatorChanges
+from node.compact import Compact, decode_proposal
 from node.config import Config
 from node.errors import NodeError
 from node.exchange import Exchange
@@ -102,7 +102,8 @@ class Node:
         self.intake = Intake(self.head_state, self.pool, self._executor, self._transactions_taken)
         self.exchange = Exchange(self)
         self.network = self._make_network(private_key)
-        self.gossip = Gossip(self.network, self.pool)
+        self.compact = Compact(self.pool.get, lambda: self.chain.head.number, self.exchange.deliver)
+        self.gossip = Gossip(self.network, self.pool, self.compact)
         self.sync = Sync(
             self.chain,
             self.network,
@@ -114,10 +115,7 @@ class Node:
             settings=SyncSettings(config.sync_snapshot_blocks, self.address),
         )
         self.sync_server = Server(self.chain)
-        self.history = History(
-            self.chain, self.sync.requests, config.store_bodies_days,
-            lambda: self.sync.is_behind, log,
-        )  # fmt: skip
+        self.history = History(self.chain, self.sync, config.store_bodies_days, log)
         self.engine = Qbft(
             Settings(
                 chain_id=genesis.chain_id,
@@ -129,7 +127,7 @@ class Node:
                 sign_without_record=config.key_sign_without_record,
             ),
             private_key,
-            decode=functools.partial(decode_block, get_known=self.pool.get),
+            decode=decode_proposal(self.pool.get),
         )
         self.interpreter = Interpreter(
             self.engine,

@@ -54,7 +54,8 @@ TRANSACTIONS_PER_S_MAX = 10_000
 FAULTS_PER_S_MAX = 10.0
 """Refused consensus messages: more in one second are no accident."""
 KNOWN_TRANSACTIONS = 16_384
-"""Hashes remembered of what a peer has: some 1 MB each with both generations full."""
+"""Hashes remembered of what a peer has (`known`), or should have from a neighbour that we share
+(`likely`): some 1 MB each with both generations full."""
 
 Receive = Callable[["Peer", Kind, list[Any]], Awaitable[None]]
 
@@ -102,6 +103,7 @@ class Peer:
         self.neighbours: frozenset[Address] = frozenset()
         self.status_sent_at = 0.0
         self.known = SeenSet(KNOWN_TRANSACTIONS)
+        self.likely = SeenSet(KNOWN_TRANSACTIONS)
         self.dropped_frames = 0
         self.faults = Rate(FAULTS_PER_S_MAX)
         self.close_reason = ""

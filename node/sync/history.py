@@ -8,7 +8,6 @@ covers (the output of a failed transaction) is not taken from a peer. Tables are
 
 import asyncio
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 from ledger.block import Header, decode_body
@@ -23,7 +22,7 @@ from node.log import Log
 from node.peers.connection import Peer
 from node.peers.frames import BODIES_PER_FRAME, Kind
 from node.sync.bodies import check_body
-from node.sync.requests import Requests
+from node.sync.follow import Sync
 
 DAY_S = 86_400
 PRUNED_AT_ONCE = 256
@@ -40,15 +39,14 @@ class History:
     def __init__(
         self,
         chain: Chain,
-        requests: Requests,
+        sync: Sync,
         days: int,
-        is_behind: Callable[[], bool],
         log: Log,
     ) -> None:
         self._chain = chain
-        self._requests = requests
+        self._sync = sync
+        self._requests = sync.requests
         self._days = days
-        self._is_behind = is_behind
         self._log = log
 
     async def run(self) -> None:
@@ -63,8 +61,10 @@ class History:
         oldest = self._find_oldest(now_s)
         first = staging.bodies_from()
         if first < oldest:
-            return staging.prune_bodies(oldest, PRUNED_AT_ONCE) > 0
-        if first > max(1, oldest) and not self._is_behind():
+            count = staging.prune_bodies(oldest, PRUNED_AT_ONCE)
+            self._log.seldom("store", "old bodies are let go", below=first + count)
+            return count > 0
+        if first > max(1, oldest) and not self._sync.is_behind:
             return await self._fetch_before(first, max(1, oldest))
         return False
 

@@ -13,6 +13,7 @@ from ledger.genesis import Genesis
 from ledger.pool import Pool
 from ledger.store.memory import MemoryStore
 from ledger.transaction import Transaction, decode_transaction, sign_transaction
+from node.compact import Compact
 from node.errors import PeerError
 from node.gossip import Gossip
 from node.intake import RECOVERED_AT_ONCE, Intake
@@ -34,6 +35,8 @@ class ToyPeer:
         self.address = bytes([number]) * 20
         self.neighbours = frozenset(bytes([one]) * 20 for one in neighbours)
         self.known = SeenSet(KNOWN_TRANSACTIONS)
+        self.likely = SeenSet(KNOWN_TRANSACTIONS)
+        self.version = 2
         self.dropped_frames = 0
         self.full = False
         self.frames: list[tuple[Kind, list[Any]]] = []
@@ -59,7 +62,7 @@ class Room:
         self.chain = Chain(MemoryStore(), GENESIS)
         self.pool = Pool(1947, GENESIS.gas_limit)
         self.peers = {peer.address: peer for peer in peers}
-        self.gossip = Gossip(self, self.pool)  # type: ignore[arg-type]
+        self.gossip = Gossip(self, self.pool, Compact(self.pool.get, lambda: 0, lambda *_: None))  # type: ignore[arg-type]
         self.executor = ThreadPoolExecutor(2)
         self.intake = Intake(
             lambda _: self.chain.state_at(), self.pool, self.executor, self.gossip.announce

@@ -606,7 +606,7 @@ def fill(chain: Chain, network: ToyNetwork, peers: list[ToyPeer], steps: int = 1
         sync = Sync(chain, network, lambda *_: True, lambda _: None, LOG)  # type: ignore[arg-type]
         for peer in peers:
             peer.sync = sync  # type: ignore[attr-defined]
-        history = History(chain, sync.requests, 0, lambda: False, LOG)
+        history = History(chain, sync, 0, LOG)
         for _ in range(steps):
             if not await history.step(0):
                 break
@@ -623,7 +623,9 @@ def test_bodies_older_than_the_setting_are_let_go_headers_stay(tmp_path: Path) -
 
     async def main() -> None:
         network: Any = ToyNetwork([])
-        history = History(chain, requests.Requests(network, LOG), 290, lambda: False, LOG)
+        history = History(
+            chain, Sync(chain, network, lambda *_: True, lambda _: None, LOG), 290, LOG
+        )
         while await history.step(321 * day):
             pass
 
