@@ -1,22 +1,24 @@
 """What a seed does to a world: bad weather, cuts, power failures, full disks, then healing.
 
-    python -m tests.simulator.schedule --seed 7 [--n 4] [--kind stops]
+    python -m tests.simulator.schedule --seed 7 [--n 4] [--kind stops] [--keep 3,9]
 
-replays one seed and prints its story.
+replays one seed, or of it only some disturbances, and prints its story.
 """
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 
 from tests.simulator.byzantine import Byzantine
 from tests.simulator.checkers import Violation
 from tests.simulator.node import Node
+from tests.simulator.shrink import shrink
 from tests.simulator.stand_ins import cheap_signatures
 from tests.simulator.world import Weather, World
 
 FAULTS_MS = 20_000
 LIVE_TIMEOUTS = 4  # L: a new head within so many of the largest live round timeouts
+SHRINK_RUNS_MAX = 40
 HEAL_MS_MIN = 10_000  # a disk is repaired, a node is started, blocks are fetched
 
 PAUSE_MS_MAX = {
@@ -57,7 +59,17 @@ def make_world(seed: int, n: int | None = None, kind: str = "mixed") -> World:
     return world
 
 
-def run(world: World, kind: str = "mixed") -> None:
+def plan(seed: int, kind: str) -> list[int]:
+    """When something happens, in milliseconds."""
+    random = Random(f"plan {kind} {seed}")
+    moments, moment_ms = [], random.randint(1, PAUSE_MS_MAX[kind])
+    while moment_ms < FAULTS_MS:
+        moments.append(moment_ms)
+        moment_ms += random.randint(1, PAUSE_MS_MAX[kind])
+    return moments
+
+
+def run(world: World, kind: str = "mixed", keep: Iterable[int] | None = None) -> None:
     """Faults for a while, then healing and the test of liveness. Raises Violation."""
     random = Random(f"faults {kind} {world.seed}")
     for node in world.nodes:
@@ -66,13 +78,12 @@ def run(world: World, kind: str = "mixed") -> None:
         world.on_import = lambda node: on_import(world, random, node)
     if kind in ("spite", "blackouts"):
         world.add_work()
-    pause_ms_max = PAUSE_MS_MAX[kind]
-    moment_ms = random.randint(1, pause_ms_max)
-    while moment_ms < FAULTS_MS:
-        world.at(moment_ms, lambda: disturb(world, random, kind))
-        moment_ms += random.randint(1, pause_ms_max)
     if kind == "mixed" and len(world.nodes) > 2 and random.randrange(4) == 0:
         world.at(random.randint(0, FAULTS_MS), random.choice(world.honest).lose_record)
+    moments = plan(world.seed, kind)
+    for index in range(len(moments)) if keep is None else keep:
+        salt = Random(f"{kind} {world.seed} {index}")
+        world.at(moments[index], lambda salt=salt: disturb(world, salt, kind))  # type: ignore[misc]
     world.run_until(FAULTS_MS)
     heal(world)
 
@@ -157,31 +168,65 @@ def heal(world: World) -> None:
         raise Violation("L", f"no head {goal} within {bound_ms} ms: {heads}")
 
 
-def command(seed: int, kind: str, n: int | None) -> str:
+def command(seed: int, kind: str, n: int | None, keep: Iterable[int] | None = None) -> str:
     size = "" if n is None else f" --n {n}"
-    return f"python -m tests.simulator.schedule --seed {seed} --kind {kind}{size}"
+    some = "" if keep is None else f" --keep {','.join(map(str, keep)) or 'none'}"
+    return f"python -m tests.simulator.schedule --seed {seed} --kind {kind}{size}{some}"
 
 
-def check_seed(
+Plant = Callable[[Node], None]
+
+
+def play(
     seed: int,
     kind: str = "mixed",
     n: int | None = None,
-    plant: Callable[[Node], None] | None = None,
+    plant: Plant | None = None,
     s1_only: bool = False,
+    keep: Iterable[int] | None = None,
 ) -> World:
-    """Run a seed; a violation says how to replay it."""
+    """One run. Raises what it broke, with the end of its story as a note."""
     with cheap_signatures():
         world = make_world(seed, n, kind)
         world.checker.s1_only = s1_only
         for node in world.honest if plant else ():
             plant(node)  # type: ignore[misc]
         try:
-            run(world, kind)
+            run(world, kind, keep)
         except Exception as error:
-            error.add_note(f"replay: {command(seed, kind, n)}")
             error.add_note("\n".join(world.story[-40:]))
             raise
     return world
+
+
+def check_seed(seed: int, kind: str = "mixed", n: int | None = None, **how: object) -> World:
+    """Run a seed; a failure says how to replay it, and tells the shrunk story."""
+    try:
+        return play(seed, kind, n, **how)  # type: ignore[arg-type]
+    except Exception as error:
+        explain(error, seed, kind, n, how)
+        raise
+
+
+def explain(error: Exception, seed: int, kind: str, n: int | None, how: dict[str, object]) -> None:
+    """Leave out what the failure does not need, and note the commands and what remains."""
+    shrunk: list[Exception] = []
+
+    def fails(keep: list[int]) -> bool:
+        try:
+            play(seed, kind, n, keep=keep, **how)  # type: ignore[arg-type]
+        except Exception as other:
+            same = type(other) is type(error)
+            same = same and getattr(other, "rule", "") == getattr(error, "rule", "")
+            shrunk[:] = [other] if same else shrunk
+            return same
+        return False
+
+    kept = shrink(len(plan(seed, kind)), fails, SHRINK_RUNS_MAX)
+    if shrunk:
+        error.__notes__ = list(shrunk[0].__notes__)
+    error.__notes__.insert(0, f"replay: {command(seed, kind, n)}")
+    error.__notes__.insert(1, f"shrunk: {command(seed, kind, n, kept)}")
 
 
 def main() -> None:
@@ -189,8 +234,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--kind", choices=PAUSE_MS_MAX, default="mixed")
     parser.add_argument("--n", type=int)
+    parser.add_argument("--keep", help="numbers of disturbances, with commas, or none")
     options = parser.parse_args()
-    world = check_seed(options.seed, options.kind, options.n)
+    keep = None
+    if options.keep is not None:
+        keep = [] if options.keep == "none" else [int(part) for part in options.keep.split(",")]
+    world = play(options.seed, options.kind, options.n, keep=keep)
     print("\n".join(world.story))
 
 
