@@ -15,6 +15,7 @@ from ledger.errors import GenesisError, ProofError
 from ledger.genesis import NETWORK_CONTRACT
 from ledger.store.sqlite import SqliteStore
 from ledger.transaction import sign_transaction
+from node import watch
 from node.billing.sources import follow_chain
 from node.devnet import find_free_ports
 from node.keys import load_node_key
@@ -247,3 +248,23 @@ def test_an_override_of_the_empty_chain_needs_no_block(make_local_network: Any) 
     chain = Chain(store, load_network_file(member.folder / NETWORK_FILE).genesis)
     assert len(chain.validators) == 2
     chain.close()
+
+
+def test_the_log_says_a_stall_in_the_words_of_the_status_and_when_it_is_over(
+    make_local_network: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "LASTS_S", 0.5)
+    network = make_local_network(2, **FAST)
+    network.start()
+    until(lambda: len(network.nodes[0].network.peers) == 1)
+    network.stop(1)
+    until(lambda: "No block can be made" in network.logs[0].getvalue())
+    told = status_of(network, 0)
+    (line,) = [one for one in network.logs[0].getvalue().splitlines() if "No block" in one]
+    assert "2 of 2 validators are needed and 1 can be reached from here; missing are node2" in line
+    assert line.split("(for")[0].split("network   ")[1] == told["explanation"].split("(for")[0]
+    assert list(told["missingSince"]) == told["notConnected"]
+    assert not told["well"]
+    network.start(1)
+    until(lambda: "All is well" in network.logs[0].getvalue())
+    assert status_of(network, 0)["well"]
