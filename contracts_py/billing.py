@@ -4,10 +4,10 @@ After the published billing systems in which a gateway sends readings on behalf 
 cannot sign. A gateway is trusted to pass on, not to judge: what is wrong with a reading is decided
 here, by rules that everybody can read, in this order (`Verdict`): the meter is enrolled, the time
 lies in the window around the block's time, after the last reading's and in a month that is not
-frozen, the register lies in its range and not below the last reading, and the rise since then is no
-more than the meter's greatest power allows. A valid reading is billed at once. An invalid one changes no
-bill, but it is kept with its reason, and the account is told by an event; it is never reverted
-away, since then nobody would know that it came. A call by who is no gateway is.
+frozen, the register lies in its range and not below the last reading, and the rise since then is
+no more than the meter's greatest power allows. A valid reading is billed at once. An invalid one
+changes no bill, but it is kept with its reason, and the account is told by an event; it is never
+reverted away, since then nobody would know that it came. A call by who is no gateway is.
 
 **Money.** A month's amount is the sum of watt-hours times the rate at their time, divided by 1,000
 with half up, once for the month: each reading charges what that sum rises by, so that no fraction

@@ -86,6 +86,8 @@ class ContractModel:
 
 
 def external_name(name: str) -> str:
-    """The name outside: `set_usage` is `setUsage`."""
+    """The name outside: `set_usage` is `setUsage`; one all in capitals stays (`DOMAIN_SEPARATOR`)."""
+    if name.isupper():
+        return name
     head, *rest = name.split("_")
     return head + "".join(part[:1].upper() + part[1:] for part in rest)
