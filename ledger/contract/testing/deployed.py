@@ -69,8 +69,8 @@ class Deployed:
         path: Path,
     ) -> None:
         self._chain = chain
-        self.name = program.compiled.model.name
-        self.address = Named(address, f"contract {self.name}")
+        self.contract_name = program.compiled.model.name
+        self.address = Named(address, f"contract {self.contract_name}")
         self.receipt: CallReceipt
         """Of the deployment."""
         self._names = names
@@ -80,7 +80,7 @@ class Deployed:
         self._events = {codec.topic: codec for codec in program.events.values()}
 
     def __repr__(self) -> str:
-        return f"<{self.name} at 0x{self.address.hex()}>"
+        return f"<{self.contract_name} at 0x{self.address.hex()}>"
 
     @property
     def methods(self) -> list[str]:
@@ -141,7 +141,7 @@ class Deployed:
             raise error from explain_cause(outcome.cause)
         gas_used = gas - outcome.gas_left
         special = {execute_call: "receive", execute_creation: DEPLOYMENT}.get(execute, "migrate")
-        chain.gas.note(self.name, special if entry is None else entry.method.name, gas_used)
+        chain.gas.note(self.contract_name, special if entry is None else entry.method.name, gas_used)
         returned = None
         if entry is not None:
             types = entry.returns.types

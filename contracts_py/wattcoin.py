@@ -1,0 +1,645 @@
+"""A neighbourhood's energy coin: bought from suppliers or neighbours, used up by meters.
+
+After the published Wattcoin system. The token is ERC-20 with permits (EIP-2612), so that wallets
+hold it as any other; 10**18 of its smallest units are one token.
+
+- **Suppliers** issue tokens as promises of energy, sell them at a price, and say what a kWh costs.
+  An account has one supplier: it buys from it, and its meters' use is paid to it.
+- **Neighbours** offer tokens at a price of their own; the contract holds what is offered.
+- **Meters** have keys of their own. Anybody may relay what a meter signed (`meterUpdate`): EIP-712
+  typed data MeterUpdate(uint256 value,uint64 counter,uint32 powerW) in the domain ("Wattcoin", "1",
+  chain, this contract), value being watt-hours in all and powerW the power now. `signature` is
+  abi.encode(bytes32 r, bytes32 s, uint8 v, uint64 counter, uint32 powerW): the published call has a
+  value and a signature only, so what else is signed travels beside the signature.
+- **Use**: `exhaust(usageWh)`, sent by the meter, moves usage times rate from the account to its
+  supplier. What the account cannot pay is its debt, with the event Exhausted, and `supplyAllowed`
+  turns false, which a relay follows, until the debt is paid.
+- **Policy**: an account that switches power saving on is in it while its meter reports more than
+  `powerSavingW` (100 kW unless it says otherwise).
+
+Where the published rules were open or unsafe, what was chosen:
+
+- A counter must rise but may skip: an update lost on the way does not block those after it. One of
+  the same or a lower counter is refused, and so is a total that falls.
+- Prices of offers and suppliers are wei for a whole token; costs are rounded up, change returned.
+- A price may change while a transaction waits: `buy` costs what it costs then, and takes no more
+  than the coin that came with it.
+- Debt is paid first from whatever the account exhausts later, and at any time by anybody for it.
+- A supplier who is removed sells no more; what its accounts use is still paid to it.
+- Tokens sent to the zero address or to this contract would be lost, and are refused.
+"""
+
+from ledger.contract import (
+    ROUND_CEILING,
+    ZERO_ADDRESS,
+    Contract,
+    Event,
+    Map,
+    Revert,
+    Struct,
+    abi_decode,
+    abi_encode,
+    address,
+    bytes4,
+    bytes32,
+    ecrecover,
+    eip712_digest,
+    eip712_domain,
+    hash_struct,
+    indexed,
+    keccak256,
+    mul_div,
+    payable,
+    string,
+    uint8,
+    uint32,
+    uint64,
+    uint128,
+    uint256,
+    view,
+    write,
+)
+
+VERSION = "1"
+TOKEN = 10**18
+WH_PER_KWH = 1_000
+POWER_SAVING_W = 100_000
+UNLIMITED = 2**256 - 1
+PERMIT = b"Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)"
+
+
+class Transfer(Event):
+    sender: indexed[address]
+    to: indexed[address]
+    value: uint256
+
+
+class Approval(Event):
+    owner: indexed[address]
+    spender: indexed[address]
+    value: uint256
+
+
+class SupplierSet(Event):
+    supplier: indexed[address]
+    price: uint256
+    rate: uint256
+    active: bool
+
+
+class SupplierChosen(Event):
+    account: indexed[address]
+    supplier: indexed[address]
+
+
+class Bought(Event):
+    account: indexed[address]
+    supplier: indexed[address]
+    amount: uint256
+    paid: uint256
+
+
+class Offered(Event):
+    offer_id: indexed[uint256]
+    seller: indexed[address]
+    amount: uint256
+    price_per_token: uint256
+
+
+class Accepted(Event):
+    offer_id: indexed[uint256]
+    buyer: indexed[address]
+    amount: uint256
+    paid: uint256
+
+
+class Cancelled(Event):
+    offer_id: indexed[uint256]
+    returned: uint256
+
+
+class Enrolled(Event):
+    meter: indexed[address]
+    account: indexed[address]
+
+
+class MeterUpdated(Event):
+    meter: indexed[address]
+    value: uint256
+    counter: uint64
+    power_w: uint32
+
+
+class Used(Event):
+    meter: indexed[address]
+    account: indexed[address]
+    usage_wh: uint256
+    paid: uint256
+
+
+class Exhausted(Event):
+    """The account's tokens did not cover it: `debt` is all it owes now."""
+
+    meter: indexed[address]
+    account: indexed[address]
+    debt: uint256
+
+
+class DebtPaid(Event):
+    account: indexed[address]
+    amount: uint256
+    debt: uint256
+
+
+class PolicyChanged(Event):
+    account: indexed[address]
+    on: bool
+    power_saving_w: uint256
+
+
+class NotOwner(Revert):
+    caller: address
+
+
+class NotSupplier(Revert):
+    caller: address
+
+
+class NoSupplier(Revert):
+    """The account has chosen no supplier, or one that sells no more."""
+
+    account: address
+
+
+class InvalidReceiver(Revert):
+    """ERC-6093's: tokens sent there would be lost."""
+
+    receiver: address
+
+
+class InsufficientBalance(Revert):
+    sender: address
+    balance: uint256
+    needed: uint256
+
+
+class InsufficientAllowance(Revert):
+    spender: address
+    allowance: uint256
+    needed: uint256
+
+
+class Expired(Revert):
+    deadline: uint256
+
+
+class InvalidSigner(Revert):
+    """The permit was not signed by the owner, or with another nonce."""
+
+    signer: address
+    owner: address
+
+
+class NotEnoughPaid(Revert):
+    cost: uint256
+    paid: uint256
+
+
+class NoSuchOffer(Revert):
+    """There is none of that number, it is not the caller's, or less is left of it."""
+
+    offer_id: uint256
+
+
+class InvalidAmount(Revert):
+    """Nothing, or a price of nothing."""
+
+
+class AlreadyEnrolled(Revert):
+    meter: address
+    account: address
+
+
+class NotEnrolled(Revert):
+    """The caller, or who signed, is no meter that is enrolled here."""
+
+    meter: address
+
+
+class OldCounter(Revert):
+    meter: address
+    counter: uint64
+    last: uint64
+
+
+class ValueFell(Revert):
+    meter: address
+    value: uint256
+    last: uint256
+
+
+class MeterUpdate(Struct):
+    """What a meter signs: watt-hours in all, a counter that rises, the power at the moment."""
+
+    value: uint256
+    counter: uint64
+    power_w: uint32
+
+
+class Supplier(Struct):
+    """Wei for a token, and tokens' smallest units for a kWh."""
+
+    price: uint128
+    rate: uint128
+    active: bool
+
+
+class Account(Struct):
+    """One's supplier, what one owes it, and the power above which one saves (0: 100 kW)."""
+
+    supplier: address
+    saves_power: bool
+    debt: uint256
+    power_saving_w: uint256
+
+
+class Meter(Struct):
+    account: address
+    counter: uint64
+    power_w: uint32
+    value: uint256
+
+
+class Offer(Struct):
+    seller: address
+    amount: uint256
+    price: uint256
+
+
+class Wattcoin(Contract):
+    """Token, market and meters."""
+
+    _name: string
+    _symbol: string
+    _owner: address
+    _total_supply: uint256
+    _balances: Map[address, uint256]
+    _allowances: Map[tuple[address, address], uint256]
+    _nonces: Map[address, uint256]
+    _suppliers: Map[address, Supplier]
+    _accounts: Map[address, Account]
+    _meters: Map[address, Meter]
+    _offers: Map[uint256, Offer]
+    _offer_count: uint256
+
+    def __init__(self, name: string, symbol: string) -> None:
+        self._name = name
+        self._symbol = symbol
+        self._owner = self.msg.sender
+
+    # ERC-20 and EIP-2612.
+
+    @view
+    def name(self) -> string:
+        return self._name
+
+    @view
+    def symbol(self) -> string:
+        return self._symbol
+
+    @view
+    def decimals(self) -> uint8:
+        return 18
+
+    @view
+    def total_supply(self) -> uint256:
+        return self._total_supply
+
+    @view
+    def balance_of(self, account: address) -> uint256:
+        return self._balances[account]
+
+    @view
+    def allowance(self, owner: address, spender: address) -> uint256:
+        return self._allowances[owner, spender]
+
+    @write
+    def transfer(self, to: address, value: uint256) -> bool:
+        self._move(self.msg.sender, to, value)
+        return True
+
+    @write
+    def approve(self, spender: address, value: uint256) -> bool:
+        self._approve(self.msg.sender, spender, value)
+        return True
+
+    @write
+    def transfer_from(self, sender: address, to: address, value: uint256) -> bool:
+        """An allowance of 2**256 - 1 is not used up."""
+        spender = self.msg.sender
+        allowed = self._allowances[sender, spender]
+        if allowed < value:
+            raise InsufficientAllowance(spender, allowed, value)
+        if allowed != UNLIMITED:
+            self._allowances[sender, spender] = allowed - value
+        self._move(sender, to, value)
+        return True
+
+    @view
+    def nonces(self, owner: address) -> uint256:
+        return self._nonces[owner]
+
+    @view
+    def DOMAIN_SEPARATOR(self) -> bytes32:
+        return eip712_domain(self._name, VERSION)
+
+    @write
+    def permit(
+        self,
+        owner: address,
+        spender: address,
+        value: uint256,
+        deadline: uint256,
+        v: uint8,
+        r: bytes32,
+        s: bytes32,
+    ) -> None:
+        """An approval that its owner signed and anybody brings."""
+        if self.block.timestamp > deadline:
+            raise Expired(deadline)
+        nonce = self._nonces[owner]
+        words = abi_encode(keccak256(PERMIT), owner, spender, value, nonce, deadline)
+        digest = eip712_digest(eip712_domain(self._name, VERSION), keccak256(words))
+        signer = ecrecover(digest, v, r, s)
+        if signer == ZERO_ADDRESS or signer != owner:
+            raise InvalidSigner(signer, owner)
+        self._nonces[owner] = nonce + 1
+        self._approve(owner, spender, value)
+
+    @view
+    def supports_interface(self, interface_id_: bytes4) -> bool:
+        """ERC-165: itself, ERC-20, EIP-2612."""
+        return (
+            interface_id_ == b"\x01\xff\xc9\xa7"
+            or interface_id_ == b"\x36\x37\x2b\x07"
+            or interface_id_ == b"\x9d\x8f\xf7\xda"
+        )
+
+    # Suppliers.
+
+    @view
+    def owner(self) -> address:
+        return self._owner
+
+    @write
+    def set_supplier(self, supplier: address, price: uint128, rate: uint128, active: bool) -> None:
+        """Wei for a token and units for a kWh; by the owner, or by an active one for itself."""
+        caller = self.msg.sender
+        if caller != self._owner and not (
+            caller == supplier and self._suppliers[caller].active and active
+        ):
+            raise NotOwner(caller)
+        if supplier == ZERO_ADDRESS or price == 0:
+            raise InvalidAmount()
+        self._suppliers[supplier] = Supplier(price, rate, active)
+        self.emit(SupplierSet(supplier, price, rate, active))
+
+    @view
+    def supplier(self, account: address) -> Supplier:
+        return self._suppliers[account]
+
+    @write
+    def issue(self, amount: uint256) -> None:
+        """New tokens for an active supplier to sell."""
+        supplier = self.msg.sender
+        if not self._suppliers[supplier].active:
+            raise NotSupplier(supplier)
+        self._total_supply += amount
+        self._balances[supplier] += amount
+        self.emit(Transfer(ZERO_ADDRESS, supplier, amount))
+
+    @write
+    def redeem(self, amount: uint256) -> None:
+        """Tokens that came back to a supplier, for energy delivered, cease to be."""
+        supplier = self.msg.sender
+        if self._suppliers[supplier].price == 0:
+            raise NotSupplier(supplier)
+        self._take(supplier, amount)
+        self._total_supply -= amount
+        self.emit(Transfer(supplier, ZERO_ADDRESS, amount))
+
+    @write
+    def choose_supplier(self, supplier: address) -> None:
+        """From whom the caller buys and to whom its use is paid; not while it owes the last one."""
+        account = self.msg.sender
+        if not self._suppliers[supplier].active or self._accounts[account].debt > 0:
+            raise NoSupplier(account)
+        self._accounts[account].supplier = supplier
+        self.emit(SupplierChosen(account, supplier))
+
+    @payable
+    def buy(self, amount: uint256) -> None:
+        """Tokens of the caller's supplier at its price; coin above it comes back."""
+        account = self.msg.sender
+        supplier = self._accounts[account].supplier
+        terms = self._suppliers[supplier]
+        if not terms.active:
+            raise NoSupplier(account)
+        cost = self._cost(amount, terms.price)
+        self._move(supplier, account, amount)
+        self.emit(Bought(account, supplier, amount, cost))
+        self._settle(supplier, cost)
+
+    # Neighbours.
+
+    @write
+    def offer(self, amount: uint256, price_per_token: uint256) -> uint256:
+        """Set tokens aside for whoever pays so much wei for each whole one."""
+        if amount == 0 or price_per_token == 0:
+            raise InvalidAmount()
+        seller = self.msg.sender
+        self._take(seller, amount)
+        self._balances[self.address] += amount
+        number: uint256 = self._offer_count + 1
+        self._offer_count = number
+        self._offers[number] = Offer(seller, amount, price_per_token)
+        self.emit(Transfer(seller, self.address, amount))
+        self.emit(Offered(number, seller, amount, price_per_token))
+        return number
+
+    @payable
+    def accept(self, offer_id: uint256, amount: uint256) -> None:
+        """Buy all or some of an offer; coin above its price comes back."""
+        offer = self._offers[offer_id]
+        if amount == 0:
+            raise InvalidAmount()
+        if amount > offer.amount:
+            raise NoSuchOffer(offer_id)
+        cost = self._cost(amount, offer.price)
+        self._reduce(offer_id, offer.amount - amount)
+        self._move(self.address, self.msg.sender, amount)
+        self.emit(Accepted(offer_id, self.msg.sender, amount, cost))
+        self._settle(offer.seller, cost)
+
+    @write
+    def cancel(self, offer_id: uint256) -> None:
+        """Take back what nobody bought; by the seller."""
+        offer = self._offers[offer_id]
+        if offer.seller != self.msg.sender:
+            raise NoSuchOffer(offer_id)
+        self._reduce(offer_id, 0)
+        self._move(self.address, offer.seller, offer.amount)
+        self.emit(Cancelled(offer_id, offer.amount))
+
+    @view
+    def offer_of(self, offer_id: uint256) -> Offer:
+        """All zero for one that is over, or never was."""
+        return self._offers[offer_id]
+
+    # Meters.
+
+    @write
+    def enrol(self, meter: address, account: address) -> None:
+        """A meter's key and whose it is; by the owner."""
+        if self.msg.sender != self._owner:
+            raise NotOwner(self.msg.sender)
+        if meter == ZERO_ADDRESS or account == ZERO_ADDRESS:
+            raise InvalidReceiver(ZERO_ADDRESS)
+        enrolled = self._meters[meter].account
+        if enrolled != ZERO_ADDRESS:
+            raise AlreadyEnrolled(meter, enrolled)
+        self._meters[meter].account = account
+        self.emit(Enrolled(meter, account))
+
+    @write
+    def meter_update(self, value: uint256, signature: bytes) -> None:
+        """What a meter signed, brought by anybody."""
+        r, s, v, counter, power_w = abi_decode(signature, bytes32, bytes32, uint8, uint64, uint32)
+        meter = ecrecover(self._update_digest(value, counter, power_w), v, r, s)
+        last = self._meters[meter]
+        if last.account == ZERO_ADDRESS:
+            raise NotEnrolled(meter)
+        if counter <= last.counter:
+            raise OldCounter(meter, counter, last.counter)
+        if value < last.value:
+            raise ValueFell(meter, value, last.value)
+        self._meters[meter] = Meter(last.account, counter, power_w, value)
+        self.emit(MeterUpdated(meter, value, counter, power_w))
+
+    @view
+    def update_digest(self, value: uint256, counter: uint64, power_w: uint32) -> bytes32:
+        """What a meter signs."""
+        return self._update_digest(value, counter, power_w)
+
+    @write
+    def exhaust(self, usage_wh: uint256) -> None:
+        """The meter's account pays its supplier for so much energy, or owes it."""
+        meter = self.msg.sender
+        account = self._meters[meter].account
+        if account == ZERO_ADDRESS:
+            raise NotEnrolled(meter)
+        there = self._accounts[account]
+        if there.supplier == ZERO_ADDRESS:
+            raise NoSupplier(account)
+        rate = self._suppliers[there.supplier].rate
+        owed: uint256 = there.debt + mul_div(usage_wh, rate, WH_PER_KWH, ROUND_CEILING)
+        paid: uint256 = min(owed, self._balances[account])
+        debt: uint256 = owed - paid
+        if paid > 0:
+            self._move(account, there.supplier, paid)
+        if debt != there.debt:
+            self._accounts[account].debt = debt
+        self.emit(Used(meter, account, usage_wh, paid))
+        if debt > 0:
+            self.emit(Exhausted(meter, account, debt))
+
+    @write
+    def pay_debt(self, account: address, amount: uint256) -> None:
+        """Pay what an account owes, all or some of it, from the caller's tokens."""
+        there = self._accounts[account]
+        paid = min(amount, there.debt)
+        debt: uint256 = there.debt - paid
+        self._accounts[account].debt = debt
+        self._move(self.msg.sender, there.supplier, paid)
+        self.emit(DebtPaid(account, paid, debt))
+
+    @write
+    def set_policy(self, on: bool, power_saving_w: uint256) -> None:
+        """Switch the caller's power saving on or off; 0 W stands for 100 kW."""
+        account = self.msg.sender
+        self._accounts[account].saves_power = on
+        self._accounts[account].power_saving_w = power_saving_w
+        self.emit(PolicyChanged(account, on, self._power_saving_w(account)))
+
+    @view
+    def meter(self, meter_: address) -> Meter:
+        """Its account and its last update."""
+        return self._meters[meter_]
+
+    @view
+    def debt_of(self, account: address) -> uint256:
+        return self._accounts[account].debt
+
+    @view
+    def supplier_of(self, account: address) -> address:
+        return self._accounts[account].supplier
+
+    @view
+    def supply_allowed(self, meter: address) -> bool:
+        """Whether a relay should let energy through: the meter is enrolled and owes nothing."""
+        account = self._meters[meter].account
+        return account != ZERO_ADDRESS and self._accounts[account].debt == 0
+
+    @view
+    def power_saving(self, meter: address) -> bool:
+        """Whether the account saves power and the meter's last report is above its limit."""
+        last = self._meters[meter]
+        there = self._accounts[last.account]
+        return there.saves_power and last.power_w > self._power_saving_w(last.account)
+
+    # Inside.
+
+    def _power_saving_w(self, account: address) -> uint256:
+        chosen = self._accounts[account].power_saving_w
+        return chosen if chosen > 0 else POWER_SAVING_W
+
+    def _update_digest(self, value: uint256, counter: uint64, power_w: uint32) -> bytes32:
+        update = hash_struct(MeterUpdate(value, counter, power_w))
+        return eip712_digest(eip712_domain("Wattcoin", VERSION), update)
+
+    def _approve(self, owner: address, spender: address, value: uint256) -> None:
+        self._allowances[owner, spender] = value
+        self.emit(Approval(owner, spender, value))
+
+    def _take(self, sender: address, value: uint256) -> None:
+        balance = self._balances[sender]
+        if balance < value:
+            raise InsufficientBalance(sender, balance, value)
+        self._balances[sender] = balance - value
+
+    def _move(self, sender: address, to: address, value: uint256) -> None:
+        if to == ZERO_ADDRESS or to == self.address:
+            raise InvalidReceiver(to)
+        self._take(sender, value)
+        self._balances[to] += value
+        self.emit(Transfer(sender, to, value))
+
+    def _cost(self, amount: uint256, price: uint256) -> uint256:
+        cost: uint256 = mul_div(amount, price, TOKEN, ROUND_CEILING)
+        if self.msg.value < cost:
+            raise NotEnoughPaid(cost, self.msg.value)
+        return cost
+
+    def _reduce(self, offer_id: uint256, amount: uint256) -> None:
+        if amount == 0:
+            self._offers.remove(offer_id)
+        else:
+            self._offers[offer_id].amount = amount
+
+    def _settle(self, seller: address, cost: uint256) -> None:
+        """The cost to the seller, the rest of what came back to the caller."""
+        change: uint256 = self.msg.value - cost
+        if cost > 0:
+            self.send(seller, cost)
+        if change > 0:
+            self.send(self.msg.sender, change)
