@@ -43,7 +43,7 @@ EXCEPTIONS = {
 }
 # The house's rule is 7,000, to be read in a weekend. The contract language (typing, gas, storage,
 # proxies) and two consensus engines do not fit it; this bound keeps what is here from growing on.
-LEDGER_LINES_MAX = 17_000
+LEDGER_LINES_MAX = 19_000
 FILE_LINES_MAX = 400
 
 

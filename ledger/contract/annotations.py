@@ -6,6 +6,7 @@ literals read against both. Statements are `parse`'s and `check`'s.
 
 import ast
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ledger.contract.model import InterfaceModel, RecordModel
 from ledger.contract.rules import breach
@@ -33,6 +34,9 @@ from ledger.contract.types import (
     count_parts,
 )
 
+if TYPE_CHECKING:
+    from ledger.contract.classes import Class
+
 STORAGE_DEPTH_MAX = 16
 """Containers nested in one storage field: more than anybody reads."""
 LIST_DEPTH_MAX = 4
@@ -50,7 +54,8 @@ VALUE_NAMES: dict[str, ValueType] = {
 }
 _API_NAMES = """
 Contract Interface CallFailed Enum Event Revert Struct Map Array Fixed Role Optional indexed
-view write payable ZERO_ADDRESS ROUND_FLOOR ROUND_CEILING ROUND_HALF_UP ROUND_HALF_EVEN mul_div
+view write payable override
+ZERO_ADDRESS ROUND_FLOOR ROUND_CEILING ROUND_HALF_UP ROUND_HALF_EVEN mul_div
 keccak256 ecrecover hash_struct eip712_domain eip712_digest abi_encode abi_encode_packed abi_decode
 coin_balance has_code interface_id
 """
@@ -97,7 +102,7 @@ def literal_fits(value: object, wanted: ValueType) -> bool:
     return type(value) is {BOOL: bool, STRING: str, BYTES: bytes}.get(wanted)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Declarations:
     """What the module has declared so far; annotations are read against it."""
 
@@ -109,8 +114,7 @@ class Declarations:
     errors: dict[str, RecordModel] = field(default_factory=dict)
     constants: dict[str, int | bool | str | bytes] = field(default_factory=dict)
     constant_types: dict[str, ValueType] = field(default_factory=dict)
-    codecs: dict[tuple[ValueType, ...], int] = field(default_factory=dict)  # numbered by `check`
-    sends: bool = False  # whether `self.send` is called
+    classes: dict[str, "Class"] = field(default_factory=dict)  # contracts, those imported too
     names: set[str] = field(default_factory=set)  # everything a module-level statement binds
 
     def bind(self, name: str, at: ast.AST) -> None:
@@ -119,6 +123,15 @@ class Declarations:
         if name in self.names:
             raise breach("binding", at, f"{name} is declared twice")
         self.names.add(name)
+
+    def adopt(self, name: str, module: "Declarations", at: ast.AST) -> None:
+        """Import one name that a module of the standard library declares."""
+        self.bind(name, at)
+        kinds = ("classes", "events", "errors", "structs", "constants", "constant_types")
+        for kind in kinds:
+            found = getattr(module, kind)
+            if name in found:
+                getattr(self, kind)[name] = found[name]
 
     def has(self, node: ast.AST, name: str) -> bool:
         """Whether `node` is the imported export `name`."""

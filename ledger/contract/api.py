@@ -57,7 +57,7 @@ __all__ = [  # noqa: RUF022 - by kind
     "ecrecover", "hash_struct", "eip712_domain", "eip712_digest", "abi_encode",
     "abi_encode_packed", "abi_decode", "coin_balance", "has_code",
     "Interface", "interface_id",
-    "address", "indexed", "payable", "string", "view", "write",
+    "address", "indexed", "override", "payable", "string", "view", "write",
     "uint8", "uint16", "uint24", "uint32", "uint40", "uint48", "uint56", "uint64", "uint72",
     "uint80", "uint88", "uint96", "uint104", "uint112", "uint120", "uint128", "uint136",
     "uint144", "uint152", "uint160", "uint168", "uint176", "uint184", "uint192", "uint200",
@@ -210,6 +210,11 @@ class CallFailed(Revert):
     """A called contract failed with no error of its own; only `except` names it."""
 
     callee: bytes
+
+
+def override(method: F) -> F:
+    """Above the other decorator of a method that a base has, with the same signature."""
+    return method
 
 
 def view(method: F) -> F:

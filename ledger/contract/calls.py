@@ -8,8 +8,9 @@ so that neither is ever a value.
 import ast
 from collections.abc import Sequence
 
+from ledger.contract.classes import Function, get_key
 from ledger.contract.functions import Functions
-from ledger.contract.model import InterfaceModel, Kind, Parameter
+from ledger.contract.model import InterfaceModel, Kind, MethodModel, Parameter
 from ledger.contract.places import (
     Type,
     describe,
@@ -43,12 +44,12 @@ class Calls(Functions):
         """A builtin, a struct, a method of self, or of a list or handle."""
         function = node.func
         if isinstance(function, ast.Name):
-            struct = self.parsed.declarations.structs.get(function.id)
+            struct = self.declarations.structs.get(function.id)
             if struct is not None:
                 fields = tuple(Parameter(*field) for field in struct.fields)
                 self.record(node, fields, door=False)
                 return struct
-            if function.id in self.parsed.declarations.interfaces:
+            if function.id in self.declarations.interfaces:
                 raise breach("handle", node, f"use it in place: {function.id}(address).method()")
             return self.by_name(node, function.id)
         if not isinstance(function, ast.Attribute):
@@ -60,11 +61,13 @@ class Calls(Functions):
             return None
         if is_self(function, "send"):
             self.expect_all(node.args, [ADDRESS, UINT256], node, door=False)
-            self.parsed.declarations.sends = True
+            self.parsed.sends = True
             self.writes = self.writes or node
             return None
         if is_self(function.value):
             return self.internal(node, function.attr)
+        if self.is_base(function.value):
+            return self.of_base(node, function)
         interface = self.find_interface(function.value)
         if interface is not None:
             return self.remote(node, interface)
@@ -86,29 +89,73 @@ class Calls(Functions):
     def emit(self, node: ast.Call) -> None:
         event = node.args[0] if len(node.args) == 1 else None
         name = event.func if isinstance(event, ast.Call) else None
-        known = self.parsed.declarations.events.get(getattr(name, "id", ""))
+        known = self.declarations.events.get(getattr(name, "id", ""))
         if known is None or not isinstance(event, ast.Call):
             raise breach("type", node, "self.emit(MyEvent(...)), made in place")
         self.record(event, known.fields, door=True)
         self.writes = self.writes or node
 
     def internal(self, node: ast.Call, name: str) -> Type | None:
-        method = self.methods.get(name)
-        if method is None:
+        """`self.name(...)`: the method that the deployed contract has under this name."""
+        function = self.parsed.top.find(name) if self.owner.find(name) else None
+        if function is None:
             raise breach("attribute", node, f"there is no method {name}")
-        hidden = (Kind.CONSTRUCTOR, Kind.MIGRATION)
+        method, hidden = function.model, (Kind.CONSTRUCTOR, Kind.MIGRATION)
         if method.kind in hidden or method.role or method.payable:
             raise breach("attribute", node, "its door would be passed by: move the body to _helper")
-        self.expect_all(node.args, [item.type for item in method.parameters], node, door=False)
-        self.calls.setdefault(name, node)
+        return self.enter(node, name, method, node.args)
+
+    def enter(
+        self, node: ast.Call, key: str, method: MethodModel, arguments: list[ast.expr]
+    ) -> Type | None:
+        self.expect_all(arguments, [item.type for item in method.parameters], node, door=False)
+        self.calls.setdefault(key, node)
+        self.keys_called[node] = key
         return None if method.returns is None else inside(method.returns)
+
+    def is_base(self, node: ast.expr) -> bool:
+        """Whether this is `super()`, or a contract class by name."""
+        if isinstance(node, ast.Call):
+            return getattr(node.func, "id", "") == "super" and not node.args and not node.keywords
+        return isinstance(node, ast.Name) and node.id in self.declarations.classes
+
+    def of_base(self, node: ast.Call, function: ast.Attribute) -> Type | None:
+        """`super().name(...)` or `Base.name(self, ...)`: what an override has hidden."""
+        name, arguments, order = function.attr, node.args, self.parsed.top.mro
+        found: Function | None = None
+        if isinstance(function.value, ast.Name):
+            base = self.declarations.classes[function.value.id]
+            if base not in self.owner.mro[1:] or not arguments or not is_self(arguments[0]):
+                raise breach("attribute", node, f"{base.name}.method(self, ...) of a base")
+            found, arguments = base.find(name), arguments[1:]
+        else:
+            after = order[order.index(self.owner) + 1 :]
+            found = next((each.functions[name] for each in after if name in each.functions), None)
+        if found is None:
+            raise breach("attribute", node, f"no base has a method {name}")
+        method = found.model
+        if method.kind is Kind.CONSTRUCTOR:
+            self.check_construction(node)
+            if get_key(self.parsed.top, found) in self.calls:
+                raise breach("class", node, "a base's __init__ runs once")
+        elif method.role or method.payable or method.kind is Kind.MIGRATION:
+            mine = self.method
+            if (mine.name, mine.role, mine.payable) != (name, method.role, method.payable):
+                raise breach("attribute", node, "its door would be passed by")
+        return self.enter(node, get_key(self.parsed.top, found), method, arguments)
+
+    def check_construction(self, node: ast.Call) -> None:
+        """A base is made once: its constructor is called at the top of this class's own."""
+        top = [item.value for item in self.body if isinstance(item, ast.Expr)]
+        if self.method.kind is not Kind.CONSTRUCTOR or node not in top:
+            raise breach("attribute", node, "a base's __init__ is called in __init__ alone")
 
     def find_interface(self, node: ast.expr) -> InterfaceModel | None:
         """The interface of a proxy, `Token(address)`, where this is one."""
         name = (
             node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
         )
-        return self.parsed.declarations.interfaces.get(name)
+        return self.declarations.interfaces.get(name)
 
     def remote(self, node: ast.Call, interface: InterfaceModel) -> Type | None:
         """`Token(address, value=..., gas=...).transfer(...)`: a view is a static call."""

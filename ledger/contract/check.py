@@ -30,6 +30,7 @@ class Checked:
     codecs: dict[ast.expr, int]
     remotes: dict[ast.expr, tuple[str, str]]
     attempts: dict[ast.expr, tuple[str, ...]]
+    keys_called: dict[ast.expr, str]
     expanded: dict[ast.AugAssign, ast.BinOp]
     calls: dict[str, dict[str, ast.expr]]  # by method: the methods it calls, and where
     order: list[str]  # the methods, each after those it calls
@@ -45,10 +46,10 @@ class Checked:
 
 def check_contract(parsed: Parsed) -> Checked:
     """Type every expression of every method; a Breach names the rule that is broken."""
-    checked = Checked(parsed, {}, {}, {}, set(), {}, {}, {}, {}, {}, {}, [])
+    checked = Checked(parsed, {}, {}, {}, set(), {}, {}, {}, {}, {}, {}, {}, [])
     writes: dict[str, ast.AST | None] = {}
-    for method in parsed.model.methods:
-        checker = Statements(parsed, method)
+    for key in parsed.functions:
+        checker = Statements(parsed, key)
         checker.settle()
         checked.types.update(checker.types)
         checked.tested.update(checker.tested)
@@ -59,8 +60,10 @@ def check_contract(parsed: Parsed) -> Checked:
         checked.remotes.update(checker.remotes)
         checked.attempts.update(checker.attempts)
         checked.expanded.update(checker.expanded)
-        checked.calls[method.name], writes[method.name] = checker.calls, checker.writes
+        checked.keys_called.update(checker.keys_called)
+        checked.calls[key], writes[key] = checker.calls, checker.writes
     check_calls(checked, writes)
+    check_construction(checked)
     return checked
 
 
@@ -81,8 +84,26 @@ def check_calls(checked: Checked, writes: dict[str, ast.AST | None]) -> None:
     for name, called in checked.calls.items():
         if name not in settled:
             deep = [at for other, at in called.items() if other not in settled]
-            raise breach("call-depth", deep[0] if deep else checked.parsed.functions[name])
-    for method in checked.parsed.model.methods:
-        at_write = writes[method.name]
-        if method.kind is Kind.VIEW and at_write is not None:
+            raise breach("call-depth", deep[0] if deep else checked.parsed.functions[name].node)
+    for key, function in checked.parsed.functions.items():
+        at_write = writes[key]
+        if function.model.kind is Kind.VIEW and at_write is not None:
             raise breach("view-writes", at_write)
+
+
+def check_construction(checked: Checked) -> None:
+    """R6: each base's constructor runs exactly once, by calls that are written out."""
+    functions, top = checked.parsed.functions, checked.parsed.top
+    makers = {key: each for key, each in functions.items() if each.model.kind is Kind.CONSTRUCTOR}
+    runs: dict[str, int] = dict.fromkeys(makers, 0)
+    if top.find("__init__") is not None:
+        runs["__init__"] = 1
+    for key in reversed(checked.order):  # callers before those they call
+        for other in checked.calls[key] if key in makers else ():
+            if other in makers:
+                runs[other] += runs[key]
+    for key, times in runs.items():
+        if times != 1:
+            name = makers[key].owner.name
+            hint = f"{name}.__init__ runs {times} times, call {name}.__init__(self, ...) once"
+            raise breach("class", top.node, hint)

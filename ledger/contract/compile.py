@@ -109,20 +109,26 @@ def compile_contract(source: bytes, filename: str = "<contract>") -> CompiledCon
     with located(source):
         parsed = parse_module(read_tree(source))
         checked = check_contract(parsed)
-    model = replace(
-        parsed.model,
-        codecs=tuple(parsed.declarations.codecs),
-        sends=parsed.declarations.sends,
-    )
-    instrument = Instrument(checked)
-    functions = [instrument.method(function) for function in parsed.functions.values()]
-    tree = build_module(functions, sorted(parsed.declarations.names))
-    code = compile(tree, filename, "exec", flags=0, dont_inherit=True, optimize=0)
+    model = replace(parsed.model, codecs=tuple(parsed.codecs), sends=parsed.sends)
+    codes: dict[str, CodeType] = {}
+    files = {
+        function.owner.file: function.owner.declarations for function in parsed.functions.values()
+    }
+    for file, declared in files.items():
+        instrument = Instrument(checked, declared)
+        functions = [
+            instrument.method(function.node, key)
+            for key, function in parsed.functions.items()
+            if function.owner.file == file
+        ]
+        others = [f"self.{key}" for key in parsed.functions]
+        tree = build_module(functions, [*sorted(declared.names), *others])
+        code = compile(tree, file or filename, "exec", flags=0, dont_inherit=True, optimize=0)
+        codes.update({item.co_name: item for item in inner_code(inner_code(code)[0])})
     needs: dict[str, tuple[CodeType, ...]] = {}
-    codes = {item.co_name: item for item in inner_code(inner_code(code)[0])}
-    for name in checked.order:
-        below = [item for other in checked.calls[name] for item in needs[other]]
-        needs[name] = (*dict.fromkeys(below), codes[f"self.{name}"])
+    for key in checked.order:
+        below = [item for other in checked.calls[key] for item in needs[other]]
+        needs[key] = (*dict.fromkeys(below), codes[f"self.{key}"])
     return CompiledContract(model, needs)
 
 
@@ -134,7 +140,8 @@ def inner_code(code: CodeType) -> list[CodeType]:
 def build_module(functions: list[ast.FunctionDef], records: list[str]) -> ast.Module:
     """`def factory(self, $h, $out, $g, *records)` around the methods: it is compiled, never run.
 
-    Inside it the methods see each other and the call's objects as free variables.
+    Inside it the methods see each other, those of other modules and the call's objects as free
+    variables: `records` are the names of them all.
     """
     tree = ast.parse("def factory(): pass")
     factory = tree.body[0]

@@ -1,13 +1,14 @@
 """Module constants: literals, and what is worked out of them when a contract is read (R2, R6).
 
 What belongs here: arithmetic on integers, `keccak256(b"...")`, conversions, members of enums, names
-of constants above. Results are at most 256 bits, and sizes are bounded before the work is done.
+of constants above. A constant has at most 256 bits, what leads to it 512, and sizes are bounded
+before the work is done.
 """
 
 import ast
 
 from ledger.contract.annotations import Declarations, literal_fits, type_of_literal
-from ledger.contract.ranges import Range, compute_binary, compute_unary
+from ledger.contract.ranges import INT, Range, compute_binary, compute_unary
 from ledger.contract.rules import breach
 from ledger.contract.source import INT_LITERAL_BITS_MAX
 from ledger.contract.types import BYTES32, IntType, ValueType
@@ -25,6 +26,8 @@ def parse_constant(statement: ast.Assign | ast.AnnAssign, declared: Declarations
     if statement.value is None:
         raise breach("constant", statement)
     value, kind = read_constant(statement.value, declared)
+    if isinstance(kind, IntType) and kind.magnitude > INT_LITERAL_BITS_MAX:
+        raise breach("literal", statement.value)
     if isinstance(statement, ast.AnnAssign):
         wanted = declared.read_value(statement.annotation)
         if kind != wanted and not literal_fits(value, wanted):
@@ -88,6 +91,6 @@ def fold(node: ast.BinOp, a: int, b: int) -> tuple[int, IntType]:
 def bounded(found: Range, node: ast.expr) -> tuple[int, IntType]:
     assert found.low == found.high
     kind = type_of_literal(found.low)
-    if not isinstance(kind, IntType) or kind.magnitude > INT_LITERAL_BITS_MAX:
+    if not isinstance(kind, IntType) or not found.within(INT):
         raise breach("literal", node)
     return found.low, kind

@@ -70,7 +70,7 @@ class Functions(Expressions):
         """An export, a conversion or a builtin."""
         if node.keywords:
             raise breach("form", node, "names of arguments are for records only")
-        declared = self.parsed.declarations
+        declared = self.declarations
         if len(node.args) == 1:
             converted = self.conversion(node, name, node.args[0])
             if converted is not None:
@@ -106,11 +106,11 @@ class Functions(Expressions):
             return BYTES
         elif name == "abi_decode" and len(arguments) > 1:
             self.expect_bytes(arguments[0])
-            types = tuple([self.parsed.declarations.read_value(item) for item in arguments[1:]])
+            types = tuple([self.declarations.read_value(item) for item in arguments[1:]])
             self.number_codec(node, types)
             return inside(types[0]) if len(types) == 1 else TupleType(types)
         elif name == "interface_id" and len(arguments) == 1:
-            if getattr(arguments[0], "id", "") in self.parsed.declarations.interfaces:
+            if getattr(arguments[0], "id", "") in self.declarations.interfaces:
                 return FixedBytesType(4)
         elif name == "mul_div" and len(arguments) == 4:
             return self.mul_div(node)
@@ -123,7 +123,7 @@ class Functions(Expressions):
             raise breach("type", node, f"bytes are needed, this is {describe(kind)}")
 
     def number_codec(self, node: ast.Call, types: tuple[ValueType, ...]) -> None:
-        known = self.parsed.declarations.codecs
+        known = self.parsed.codecs
         self.codecs[node] = known.setdefault(types, len(known))
 
     def encoded(self, node: ast.expr, packed: bool) -> ValueType:
@@ -145,7 +145,7 @@ class Functions(Expressions):
         """The declared type of an integer: of a conversion, an annotated local, a stored place."""
         kind: StorageType | None = None
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            kind = self.parsed.declarations.find_value(node.func.id)
+            kind = self.declarations.find_value(node.func.id)
         elif isinstance(node, ast.Name):
             kind = self.declared.get(node.id)
         elif node in self.stored and isinstance(node, ast.Attribute | ast.Subscript):
@@ -158,7 +158,7 @@ class Functions(Expressions):
         mode = node.args[3]
         if not (isinstance(mode, ast.Name) and mode.id in ROUNDINGS):
             raise breach("type", mode, "say how to round: " + ", ".join(ROUNDINGS))
-        if mode.id not in self.parsed.declarations.imported:
+        if mode.id not in self.declarations.imported:
             raise breach("name", mode)
         self.helpers[node] = "mul_div"
         product = ranges.compute_binary(ast.Mult(), a, b)
@@ -168,7 +168,7 @@ class Functions(Expressions):
 
     def conversion(self, node: ast.Call, name: str, item: ast.expr) -> Type | None:
         """`uint64(x)` of an integer or enum, `State(x)` of an integer, `list(...)` of a list."""
-        declared = self.parsed.declarations
+        declared = self.declarations
         if name in declared.enums:
             self.integer(item)
             self.helpers[node] = "member"

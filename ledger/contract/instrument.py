@@ -49,9 +49,9 @@ def can_leave(statements: Sequence[ast.stmt], jumps: tuple[type[ast.stmt], ...])
 class Instrument(Lowering):
     """Rewrites the methods of one checked contract, in place."""
 
-    def method(self, function: ast.FunctionDef) -> ast.FunctionDef:
+    def method(self, function: ast.FunctionDef, key: str) -> ast.FunctionDef:
         body, _ = self.block(plain_body(function), ENTRY_GAS)
-        function.name = f"self.{function.name}"
+        function.name = f"self.{key}"
         function.decorator_list, function.returns = [], None
         del function.args.args[0]
         for argument in function.args.args:

@@ -8,7 +8,7 @@ gas left, $out ends the call, $t and $i are temporary. Where charges of blocks s
 
 import ast
 
-from ledger.contract.annotations import VALUE_NAMES
+from ledger.contract.annotations import VALUE_NAMES, Declarations
 from ledger.contract.check import Checked
 from ledger.contract.functions import HOST_METHODS
 from ledger.contract.gas import GAS_REFERENCE, TEST_GAS, compute_weight
@@ -44,8 +44,9 @@ def spend_before(amount: int, node: ast.expr) -> ast.expr:
 class Lowering:
     """Rewrites the expressions of one checked contract, in place."""
 
-    def __init__(self, checked: Checked) -> None:
+    def __init__(self, checked: Checked, declarations: Declarations) -> None:
         self.checked = checked
+        self.declarations = declarations  # of the module that the methods stand in
         self.cost = 0  # of the block at hand, so far
         self.ready: dict[ast.expr, ast.expr] = {}  # rewritten already: the left side of `a[k] += b`
 
@@ -87,7 +88,7 @@ class Lowering:
         return node
 
     def lower_Name(self, node: ast.Name) -> ast.expr:
-        declared = self.checked.parsed.declarations
+        declared = self.declarations
         if node.id in declared.constants:
             return ast.Constant(declared.constants[node.id])
         return ast.Constant(bytes(20)) if node.id == "ZERO_ADDRESS" else node
@@ -169,8 +170,10 @@ class Lowering:
             self.cost -= compute_weight(node, self.checked.types)  # `lower` has added it
             return self.remote_call(node)
         if isinstance(function, ast.Attribute):
-            if is_self(function.value) and function.attr in self.checked.parsed.functions:
-                node.func = name(f"self.{function.attr}")
+            if node in self.checked.keys_called:
+                node.func = name(f"self.{self.checked.keys_called[node]}")
+                if node.args and is_self(node.args[0]):
+                    del node.args[0]
             elif not is_self(function.value):
                 function.value = self.lower(function.value)
                 owner = [function.value]
@@ -218,7 +221,7 @@ class Lowering:
 
     def interface_id(self, node: ast.expr) -> ast.expr:
         """ERC-165: the exclusive or of the selectors."""
-        interface = self.checked.parsed.declarations.interfaces[getattr(node, "id", "")]
+        interface = self.declarations.interfaces[getattr(node, "id", "")]
         number = 0
         for method in interface.methods:
             types = [item.type for item in method.parameters]

@@ -13,6 +13,7 @@ from ledger.contract.annotations import literal_fits, type_of_literal
 from ledger.contract.parse import Parsed
 from ledger.contract.ranges import INT, Range, range_of
 from ledger.contract.rules import breach
+from ledger.contract.signatures import plain_body
 from ledger.contract.types import (
     ADDRESS,
     BYTES,
@@ -80,10 +81,14 @@ def describe(kind: Type) -> str:
 class Places:
     """Types expressions of one contract; what it finds out is keyed by the tree's nodes."""
 
-    def __init__(self, parsed: Parsed) -> None:
+    def __init__(self, parsed: Parsed, key: str) -> None:
         self.parsed = parsed
-        self.fields: dict[str, StorageType] = {f.name: f.type for f in parsed.model.fields}
-        self.methods = {method.name: method for method in parsed.model.methods}
+        self.owner = parsed.functions[key].owner
+        self.method = parsed.functions[key].model
+        self.declarations = self.owner.declarations
+        self.fields = self.owner.list_fields()
+        self.body = plain_body(parsed.functions[key].node)
+        self.keys_called: dict[ast.expr, str] = {}  # calls of methods: which function is meant
         self.types: dict[ast.expr, Type] = {}
         self.tested: dict[ast.expr, Range] = {}  # the values a node may have at run time
         self.helpers: dict[ast.expr, str] = {}  # sized operations: the method of `helpers.Sized`
@@ -185,7 +190,7 @@ class Places:
         raise breach("type", node, "there is no None: use Optional in a Map, and `in`")
 
     def of_Name(self, node: ast.Name) -> Type:
-        name, declared = node.id, self.parsed.declarations
+        name, declared = node.id, self.declarations
         kind: StorageType
         if name in self.named or name in self.locals:
             if name not in self.assigned:
@@ -208,8 +213,8 @@ class Places:
             if known is None:
                 raise breach("attribute", node, f"there is no such value: {name}")
             return inside(known)
-        if isinstance(owner, ast.Name) and owner.id in self.parsed.declarations.enums:
-            enum = self.parsed.declarations.enums[owner.id]
+        if isinstance(owner, ast.Name) and owner.id in self.declarations.enums:
+            enum = self.declarations.enums[owner.id]
             if name not in enum.members:
                 raise breach("attribute", node, f"{enum.name} has no {name}")
             return enum

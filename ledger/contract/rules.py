@@ -53,6 +53,7 @@ RULES: dict[str, Rule] = {
             "class", "R6", "one known base; a docstring, declarations, methods", "remove the rest"
         ),
         Rule("decorator", "R6", "view, write, write(by=role), payable", "use one of these"),
+        Rule("override", "R7", "@override exactly where a base has the method", "mark or rename"),
         Rule("annotation", "R6", "declared with a type of the language", "use a listed type"),
         Rule("type", "R7", "every expression has one static type", "make the types agree"),
         Rule("abi-name", "R7", "every name outside is used once", "rename one of them"),

@@ -159,7 +159,7 @@ def check_forms(tree: ast.Module) -> None:
                 raise breach("loop-depth", node)
         elif isinstance(node, ast.Constant):
             check_literal(node)
-        elif isinstance(node, ast.Attribute) and "__" in node.attr:
+        elif isinstance(node, ast.Attribute) and "__" in node.attr and node.attr != "__init__":
             raise breach("attribute", node, "no names with two underscores")
         elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
             docstring = find_docstring(node)

@@ -9,12 +9,11 @@ import ast
 
 from ledger.contract.annotations import check_name
 from ledger.contract.calls import Calls
-from ledger.contract.model import MethodModel, Parameter, RecordModel
+from ledger.contract.model import Parameter, RecordModel
 from ledger.contract.parse import Parsed
 from ledger.contract.places import LIST_ITEMS_MAX, Type, inside, is_self
 from ledger.contract.ranges import INT, TURNS_MAX, Range
 from ledger.contract.rules import breach
-from ledger.contract.signatures import plain_body
 from ledger.contract.types import (
     ADDRESS,
     BOOL,
@@ -40,11 +39,9 @@ ROUNDS_NARROW, ROUNDS_WIDE = 3, 4
 class Statements(Calls):
     """Checks one method."""
 
-    def __init__(self, parsed: Parsed, method: MethodModel) -> None:
-        super().__init__(parsed)
-        self.method = method
-        self.function = parsed.functions[method.name]
-        self.body = plain_body(self.function)
+    def __init__(self, parsed: Parsed, key: str) -> None:
+        super().__init__(parsed, key)
+        self.function = parsed.functions[key].node
         self.turns = False
         self.find_stored(self.body)
         self.expanded: dict[ast.AugAssign, ast.BinOp] = {}
@@ -90,6 +87,7 @@ class Statements(Calls):
     def check_once(self) -> None:
         self.types, self.tested, self.helpers, self.calls = {}, {}, {}, {}
         self.stored, self.codecs, self.remotes = set(), {}, {}
+        self.keys_called = {}
         self.locals, self.declared, self.assigned = {}, {}, set()
         self.found, self.growth = {}, {}
         self.writes = None
@@ -104,7 +102,7 @@ class Statements(Calls):
     def bind(self, name: str, at: ast.AST) -> None:
         """R4: what a local may not be called."""
         check_name(name, at)
-        if name in self.parsed.declarations.names or name in self.fields:
+        if name in self.declarations.names or name in self.fields:
             hint = f"{name} is declared in the contract; {name}_ would be free"
             raise breach("binding", at, hint)
         self.assigned.add(name)
@@ -163,7 +161,7 @@ class Statements(Calls):
         if is_self(base):
             known = isinstance(target, ast.Attribute) and target.attr in self.fields
         else:
-            named = isinstance(base, ast.Name) and base.id in self.parsed.declarations.names
+            named = isinstance(base, ast.Name) and base.id in self.declarations.names
             known = not named and isinstance(self.place(base), STORED_TO)
         kind = self.place(target) if known else None
         stored = target in self.stored
@@ -222,7 +220,7 @@ class Statements(Calls):
     def on_AnnAssign(self, node: ast.AnnAssign) -> bool:
         if not isinstance(node.target, ast.Name) or not node.simple or node.value is None:
             raise breach("form", node, "name: type = value")
-        kind = self.parsed.declarations.read_value(node.annotation)
+        kind = self.declarations.read_value(node.annotation)
         if isinstance(kind, TupleType):
             raise breach("type", node, "tuples are returned and unpacked, never kept")
         self.expect(node.value, kind)
@@ -259,7 +257,7 @@ class Statements(Calls):
     def on_Raise(self, node: ast.Raise) -> bool:
         call = node.exc
         name = call.func if isinstance(call, ast.Call) else None
-        known = self.parsed.declarations.errors.get(getattr(name, "id", ""))
+        known = self.declarations.errors.get(getattr(name, "id", ""))
         if known is None or not isinstance(call, ast.Call):
             raise breach("control", node)
         self.record(call, known.fields, door=True)
@@ -292,8 +290,8 @@ class Statements(Calls):
         for handler in node.handlers:
             self.assigned = set(before)
             error = handler.type.id if isinstance(handler.type, ast.Name) else ""
-            known = self.parsed.declarations.errors.get(error)
-            if error == CALL_FAILED and error in self.parsed.declarations.imported:
+            known = self.declarations.errors.get(error)
+            if error == CALL_FAILED and error in self.declarations.imported:
                 known = RecordModel(error, (Parameter("callee", ADDRESS),))
             if known is None or error in seen:
                 raise breach("control", handler, "except MyRevert, or CallFailed, once each")

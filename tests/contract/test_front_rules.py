@@ -314,6 +314,11 @@ def test_a_method_body_that_breaks_a_rule_is_refused_by_its_name(rule: str, body
 
 MODULES: list[tuple[str, dict[str, Any] | bytes]] = [
     ("import", b""),
+    (
+        "override",
+        b"from ledger.contract import Contract, override\nclass C(Contract):\n    @override\n"
+        b"    def _f(self) -> None:\n        pass\n",
+    ),
     ("form", b"import os\n"),
     ("import", b"from os import path\n"),
     ("import", b"from ledger.contract import *\n"),
@@ -349,7 +354,7 @@ MODULES: list[tuple[str, dict[str, Any] | bytes]] = [
     ("class", {"head": "class A:\n    pass\n"}),
     ("class", {"head": "class A(object):\n    pass\n"}),
     ("class", {"head": "class A(Event, Struct):\n    pass\n"}),
-    ("class", {"head": "class A(Contract):\n    pass\n"}),
+    ("module", {"head": "class A(Contract):\n    pass\n"}),
     ("class", {"head": "class A(Pair):\n    pass\n"}),
     ("form", {"head": "class A(Event, metaclass=Revert):\n    pass\n"}),
     ("form", {"head": "@(lambda f: f)\nclass A(Event):\n    pass\n"}),

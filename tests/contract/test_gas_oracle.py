@@ -16,9 +16,10 @@ from ledger.contract import gas as prices
 from ledger.contract import instrument, lowering
 from ledger.contract.check import Checked, check_contract
 from ledger.contract.compile import compile_contract
-from ledger.contract.parse import parse_module, plain_body
+from ledger.contract.parse import parse_module
 from ledger.contract.ranges import INT_MAX
 from ledger.contract.signals import OutOfGas, Panicked
+from ledger.contract.signatures import plain_body
 from ledger.contract.source import read_tree
 from tests.contract.programs import ENV, PRELUDE, Refused, StubHost, run, write_program
 
@@ -53,7 +54,7 @@ class Interpreter:
         self.charge(prices.compute_weight(node, self.checked.types))
 
     def invoke(self, name: str, arguments: list[Any]) -> Any:
-        function = self.checked.parsed.functions[name]
+        function = self.checked.parsed.functions[name].node
         names = [item.arg for item in function.args.args[1:]]
         self.charge(prices.ENTRY_GAS)
         try:

@@ -1,0 +1,1 @@
+"""Contracts to build on, written in the contract language; `ledger.contract` re-exports them."""
