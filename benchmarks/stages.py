@@ -147,7 +147,7 @@ def _commit(
     began = clock()
     execution = execute_block(state, context, transactions, receipts)
     block = Block(chain._seal(context, execution, state), tuple(transactions))
-    chain._keep_execution(block.hash, execution)
+    chain._keep_execution(block.header, execution)
     executed = clock()
     certificate = Certificate(block.number, 0, block.hash, (bytes(65),) * 3)
     chain.commit(block, certificate, b"lease")

@@ -55,9 +55,9 @@ RECORD_GAS = 20
 """Making a struct."""
 
 # Doors to the host.
-GAS_LOAD = 2_000  # a word not yet seen in this call: five trie levels from the disk, 20 to 50 us
+GAS_LOAD = 4_000  # a word not yet seen in this call: its path in a trie on the disk, 60 to 110 us
 GAS_LOAD_AGAIN = 30
-GAS_STORE = 5_000  # a word first written in this call: hashing its path and 200 bytes on the disk
+GAS_STORE = 10_000  # a word first written in this call: path, hashes, 200 bytes on the disk: 150 us
 GAS_STORE_AGAIN = 90
 GAS_HASH = 150  # a mapping key or the start of an array: one Keccak, 1.6 us
 GAS_TEXT = 50  # bytes or a string out of its first word, or into it: 400 ns
@@ -70,8 +70,9 @@ GAS_DATA_WORD = 40  # a word decoded or encoded at a door: at most 0.4 us
 GAS_COUNT_ITEM = 150  # an item of a list of lists, texts or structs, as its words are counted
 GAS_BALANCE = 100  # the account of the running contract was read to find its code
 GAS_REFERENCE = 30  # a struct in storage by reference, beside what its slot costs
-GAS_ACCOUNT = 2_000  # another account is read: its leaf from the disk, as a word is
-GAS_VALUE = 6_000  # coin moves: two accounts are written
+GAS_ACCOUNT = 4_000  # another account is read: its leaf from the disk, as a word is
+GAS_CODE_BYTE = 3  # of another contract's source, once a transaction: its code is made ready
+GAS_VALUE = 10_000  # coin moves: two accounts are written
 GAS_CALL_OUT = 400  # a call of another contract: encoding, a mark in the journal, an outcome
 GAS_ECRECOVER = 9_000  # 41 to 90 us
 GAS_MUL_DIV = 90  # 512 by 512 bits, divided by 512
