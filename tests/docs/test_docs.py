@@ -13,7 +13,7 @@ from ledger.genesis import Genesis
 from node.rpc.codec import BATCH_CALLS_MAX
 from node.rpc.parameters import REQUIRED
 from node.rpc.table import METHODS
-from tests.docs.pages import DOCS, README, block_with, table_rows
+from tests.docs.pages import DOCS, README, table_rows
 
 SETTINGS = (DOCS / "settings.md").read_text()
 
@@ -65,13 +65,6 @@ def test_the_prices_are_those_of_the_code() -> None:
         "a byte of source, once, at deploy": gas.GAS_SOURCE_BYTE,
         "a word or sign of source, once, at deploy": gas.GAS_SOURCE_TOKEN,
     }
-
-
-def test_the_example_contract_and_its_test_work(tmp_path, monkeypatch, capsys) -> None:
-    (tmp_path / "jar.py").write_text(block_with(DOCS / "contracts.md", "python", "class Jar"))
-    monkeypatch.chdir(tmp_path)
-    exec(compile(block_with(DOCS / "contracts.md", "python", "make_account"), "docs", "exec"), {})
-    assert "Put(" in capsys.readouterr().out
 
 
 def test_every_method_is_documented_with_its_parameters() -> None:
