@@ -10,6 +10,7 @@ asked for (`consensus.pow`), what becomes of withdrawn transactions. Source: DES
 """
 
 from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -22,7 +23,7 @@ from ledger.receipt import Receipt
 from ledger.store.base import SideBlock
 from ledger.trie.trie import ordered_root
 from ledger.types import Hash32, Height
-from ledger.work import check_work
+from ledger.work import SETTLED_BLOCKS, check_work
 
 SIDE_BLOCKS_MAX = 65_536  # beside the chain, some 300 bytes of memory each
 SIDE_BYTES_MAX = 268_435_456  # of their bodies, on disk
@@ -86,6 +87,21 @@ class Branches:
         if block.number <= chain.head.number:
             return Added(Place.SIDE)
         return self._switch(block.hash)
+
+    def is_unsettled(self) -> bool:
+        """Whether a transaction of the chain has less than SETTLED_BLOCKS on top of it."""
+        head = self._chain.head.number
+        lowest = max(0, head - SETTLED_BLOCKS)
+        return any(self._chain.header(at).gas_used for at in range(head, lowest, -1))
+
+    def list_following(self, locator: Sequence[Hash32], count: int) -> Iterator[Block]:
+        """What follows the first of these hashes that stands on the chain, read one by one."""
+        for block_hash in locator:
+            height = self._chain.height_of(block_hash)
+            if height is not None:
+                last = min(height + count, self._chain.head.number)
+                return map(self._chain.block, range(height + 1, last + 1))
+        return iter(())
 
     def find_header(self, block_hash: Hash32) -> Header | None:
         """A header of the chain or beside it."""

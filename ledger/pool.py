@@ -10,6 +10,7 @@ balances), gossip, and any clock.
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
@@ -20,6 +21,7 @@ from ledger.errors import (
     GasLimitExceeded,
     InsufficientFunds,
     IntrinsicGasTooLow,
+    InvalidTransaction,
     NonceTooHigh,
     NonceTooLow,
     PoolFull,
@@ -179,6 +181,24 @@ class Pool:
             queue = self._queues.get(sender)
             if queue is not None:
                 self._advance(queue, nonce)
+
+    def take_back(
+        self,
+        transactions: Sequence[Transaction],
+        get_nonce: Callable[[Address], int],
+        get_balance: Callable[[Address], int],
+    ) -> None:
+        """A reorganisation withdrew these, oldest first, and accounts' nonces went back with them:
+        what the new branch has not included waits again, unless it can run no more."""
+        for sender in {transaction.sender for transaction in transactions}:
+            queue, nonce = self._queues.get(sender), get_nonce(sender)
+            if queue is not None and nonce < queue.nonce:
+                queue.nonce = queue.end = nonce
+                self._place(queue)
+        for transaction in transactions:
+            sender = transaction.sender
+            with suppress(InvalidTransaction):
+                self.add(transaction, get_nonce(sender), get_balance(sender))
 
     def drop_invalid(self, transaction: Transaction) -> None:
         """Forget a transaction that cannot run; later ones of its sender wait for its nonce."""

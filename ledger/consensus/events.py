@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from ledger.block import Block, Certificate
 from ledger.consensus.messages import Status
+from ledger.consensus.pow_events import PowEffect, PowEvent
 from ledger.consensus.votes import Evidence
 from ledger.types import Address, Hash32, Height
 
@@ -195,7 +196,8 @@ class CommitBlock:
 
 _FromPeers: TypeAlias = Received | PeerStatus | CertifiedBlock
 _OfBlocks: TypeAlias = WorkWaiting | BlockBuilt | BlockChecked | BlockImported
-Event: TypeAlias = Started | Stopping | Woke | PersistFailed | _FromPeers | _OfBlocks
+Event: TypeAlias = Started | Stopping | Woke | PersistFailed | _FromPeers | _OfBlocks | PowEvent
 
 _ForPeers: TypeAlias = Send | Relay | Reject | Accuse | FetchBlock
-Effect: TypeAlias = Persist | CommitBlock | WakeAt | BuildBlock | CheckBlock | _ForPeers
+_Common: TypeAlias = Persist | CommitBlock | WakeAt | BuildBlock | CheckBlock
+Effect: TypeAlias = _Common | _ForPeers | PowEffect
