@@ -5,6 +5,7 @@ followed from genesis, the account under the state root, each slot under the acc
 can leave out, delay and refuse; it cannot make up a word.
 """
 
+import heapq
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -146,7 +147,8 @@ def follow_chain(client: Client, genesis: Genesis) -> FollowedChain:
         raise NodeError(f"{client.url} has no block after genesis yet")
     changes = [decode_quantity(one) for one in client.call("wattledger_getValidatorChanges")]
     overrides = {one.height for one in genesis.overrides}
-    walked = [one for one in sorted({*changes, *overrides}) if 0 < one < head]
+    also = sorted(overrides.difference(changes))
+    walked = [one for one in heapq.merge(changes, also) if 0 < one < head]
     certificate, validators = Certificate(0, 0, chain.genesis_hash, ()), chain.validators
     for height in [*walked, head]:
         header, certificate, validators = _get_header_proof(client, height)
