@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.machine import describe_machine
 from benchmarks.table import make_table
 
-NAMES = ("stages", "throughput", "latency", "footprint", "startup")
+NAMES = ("gas", "contracts", "stages", "throughput", "latency", "footprint", "startup")
 RESULTS = Path(__file__).with_name("results")
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"

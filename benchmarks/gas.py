@@ -10,6 +10,7 @@ import time
 from typing import Any, NamedTuple
 
 from benchmarks.gas_cases import CASES, Case
+from benchmarks.gas_doors import DOOR_CASES
 from ledger.contract.artifact import encode_payload
 from ledger.contract.execution import BlockContext, Message, execute_call, execute_creation
 from ledger.crypto.keccak import keccak256
@@ -95,7 +96,10 @@ class Bench:
 
 def measure_all() -> list[Measured]:
     """The best of several rounds of each case."""
-    rounds = [[Bench(case).measure() for case in CASES] for _ in range(ROUNDS)]
+    from benchmarks.gas_world import measure_world  # it stands on what is here
+
+    cases = [*CASES, *DOOR_CASES]
+    rounds = [[*(Bench(case).measure() for case in cases), *measure_world()] for _ in range(ROUNDS)]
     return [min(several, key=lambda one: one.ns_per_gas) for several in zip(*rounds, strict=True)]
 
 

@@ -13,6 +13,8 @@ def make_table(results: dict[str, Any]) -> str:
         "latency": _latency,
         "footprint": _footprint,
         "startup": _startup,
+        "contracts": _contracts,
+        "gas": _gas,
     }
     rows: list[Row] = []
     for name, make in makers.items():
@@ -89,3 +91,27 @@ def _footprint(result: dict[str, Any]) -> list[Row]:
 
 def _startup(result: dict[str, Any]) -> list[Row]:
     return [(f"start with {result['blocks']:,} blocks", f"{result['seconds']} s", "2 s")]
+
+
+def _contracts(result: dict[str, Any]) -> list[Row]:
+    call, compiled = result["set_debt"], result["compile"]
+    loops = ", ".join(f"{name} {factor}" for name, factor in result["loops_factor"].items())
+    spent = ", ".join(f"{what} {ns}" for what, ns in result["out_of_gas_ns_per_gas"].items())
+    return [
+        ("`setDebt` inside the runtime, no trie",
+         f"{call['us']} us, {call['factor']} x plain Python", "40 us"),
+        ("integer loops, times plain Python", loops, "2.5 x"),
+        (f"check and compile {compiled['lines']} lines",
+         f"{compiled['ms']} ms, {compiled['factor']} x plain Python", "30 ms"),
+        ("15,000,000 gas until there is none, ns per gas", spent, ""),
+    ]  # fmt: skip
+
+
+def _gas(result: dict[str, Any]) -> list[Row]:
+    return [
+        ("the worst operation of a contract, per gas",
+         f"{result['worst_ns_per_gas']} ns ({result['worst']}), "
+         f"{result['worst_to_median']} x the median", f"{result['worst_to_median_max']} x"),
+        ("a full block of it on a Raspberry Pi, eight times slower",
+         f"{result['full_block_on_a_pi_ms']:,} ms", f"{result['full_block_ms_max']:,} ms"),
+    ]  # fmt: skip

@@ -33,8 +33,9 @@ EXPRESSION_GAS: dict[type[ast.AST], int] = {
 BRANCH_GAS = 4
 """The charge of each operand of `and`, `or` and a chain of comparisons after the first."""
 MULTIPLY_GAS = 4
+"""`*`, beside the square of the words."""
 DIVIDE_GAS = 8
-"""Beside the square of the words: `*`; `//`, `%`, divmod."""
+"""`//`, `%` and divmod, beside the square of the words."""
 BUILTIN_GAS = {"min": 8, "max": 8, "divmod": 8 + DIVIDE_GAS}
 """Beside the call: a look through several arguments, a tuple."""
 METHOD_GAS = 4
@@ -56,13 +57,13 @@ RECORD_GAS = 20
 
 # Doors to the host.
 GAS_LOAD = 4_000  # a word not yet seen in this call: its path in a trie on the disk, 60 to 110 us
-GAS_LOAD_AGAIN = 30
+GAS_LOAD_AGAIN = 30  # a look into a dict, a cell
 GAS_STORE = 10_000  # a word first written in this call: path, hashes, 200 bytes on the disk: 150 us
-GAS_STORE_AGAIN = 90
+GAS_STORE_AGAIN = 90  # and its place in the journal
 GAS_HASH = 150  # a mapping key or the start of an array: one Keccak, 1.6 us
 GAS_TEXT = 50  # bytes or a string out of its first word, or into it: 400 ns
 GAS_TEXT_WORD = 50  # each further word of it, beside its load or store
-GAS_KEY_BYTE = 1
+GAS_KEY_BYTE = 1  # of a key that is text, beside its hash
 GAS_TOPIC = 375  # Ethereum's: bloom bits, an index, bytes kept for ever
 GAS_LOG_WORD = 300  # 8 a byte as on Ethereum, and its encoding
 GAS_CALL = 600  # binding a program to a call and finding its method: 6 us

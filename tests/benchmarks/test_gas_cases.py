@@ -4,9 +4,12 @@ import pytest
 
 from benchmarks.gas import Bench
 from benchmarks.gas_cases import CASES, Case
+from benchmarks.gas_doors import DOOR_CASES
+
+ALL = [*CASES, *DOOR_CASES]
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
+@pytest.mark.parametrize("case", ALL, ids=[case.name for case in ALL])
 def test_a_case_runs(case: Case) -> None:
     status, gas, _ = Bench(case).call(1)
     assert status == "success"
@@ -14,4 +17,4 @@ def test_a_case_runs(case: Case) -> None:
 
 
 def test_cases_have_names_of_their_own() -> None:
-    assert len({case.name for case in CASES}) == len(CASES)
+    assert len({case.name for case in ALL}) == len(ALL)
