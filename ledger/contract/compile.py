@@ -147,5 +147,5 @@ def build_module(functions: list[ast.FunctionDef], records: list[str]) -> ast.Mo
     factory = tree.body[0]
     assert isinstance(factory, ast.FunctionDef)
     factory.args.args = [ast.arg(item) for item in ("self", "$h", "$out", "$g", *records)]
-    factory.body = list(functions)
+    factory.body = list(functions) or [ast.Pass()]
     return ast.fix_missing_locations(tree)

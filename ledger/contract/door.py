@@ -27,7 +27,7 @@ from ledger.contract.signals import (
 )
 from ledger.receipt import Log
 from ledger.state.state import State
-from ledger.types import Address, Slot, Word
+from ledger.types import Address, Hash32, Slot, Word
 
 TEXT_BYTES_MAX = 65_536
 """A bytes or string value (SANDBOX R11)."""
@@ -43,7 +43,15 @@ Execute: TypeAlias = Callable[[State, BlockContext, Message, "CallStack"], Outco
 class CallStack:
     """What all calls of one transaction share."""
 
-    __slots__ = ("addresses", "allocated", "execute", "logs", "reentered", "rules_version")
+    __slots__ = (
+        "addresses",
+        "allocated",
+        "execute",
+        "loaded",
+        "logs",
+        "reentered",
+        "rules_version",
+    )
 
     def __init__(self, execute: Execute | None = None, rules_version: int = 1) -> None:
         self.execute = execute
@@ -51,6 +59,8 @@ class CallStack:
         self.addresses: list[Address] = []
         """The contracts that are running, the outermost first."""
         self.allocated = 0
+        self.loaded: set[Hash32] = set()
+        """The code that was entered: its size is paid once."""
         self.logs: list[Log] = []
         self.reentered: set[Address] = set()
         """Contracts that were entered for writing while they waited for a call of their own."""

@@ -11,14 +11,15 @@ error. Out of memory, and out of gas where the caller set no budget, end the who
 """
 
 import re
-from collections import OrderedDict
 from dataclasses import replace
 
 from ledger.contract.artifact import decode_payload
-from ledger.contract.compile import Bound, compile_contract
+from ledger.contract.cache import find_program, get_program, load_program
+from ledger.contract.compile import Bound
 from ledger.contract.door import CallStack, Door
 from ledger.contract.gas import (
     GAS_CALL,
+    GAS_CODE_BYTE,
     GAS_DATA_WORD,
     GAS_SOURCE_BYTE,
     GAS_SOURCE_TOKEN,
@@ -40,10 +41,8 @@ from ledger.contract.signals import (
     Signal,
 )
 from ledger.contract.source import SOURCE_BYTES_MAX
-from ledger.crypto.keccak import keccak256
 from ledger.errors import ContractRejected, EncodingError, StoreError
 from ledger.state.state import State
-from ledger.types import Hash32
 
 __all__ = [
     "BlockContext",
@@ -54,13 +53,11 @@ __all__ = [
     "execute_call",
     "execute_creation",
     "execute_migration",
+    "find_program",
     "load_program",
     "make_record",
     "price_source",
 ]
-
-PROGRAMS_KEPT = 64
-"""Compiled contracts kept, of some 300 kB each; compiling again takes up to 30 ms."""
 
 _TOKEN = re.compile(rb"\w+|[^\w\s]", re.ASCII)
 _PYTHON_ERRORS = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, NameError)
@@ -127,34 +124,6 @@ def price_source(source: bytes) -> int:
     return GAS_SOURCE_BYTE * len(source) + GAS_SOURCE_TOKEN * len(_TOKEN.findall(source))
 
 
-# ---- programs ------------------------------------------------------------------------------------
-
-_programs: OrderedDict[tuple[Hash32, int], Program] = OrderedDict()
-
-
-def load_program(
-    source: bytes, code_hash: Hash32 | None, rules_version: int, filename: str = "<contract>"
-) -> Program:
-    """Compile a source; kept under its code hash, if that is given. Raises ContractRejected.
-
-    `filename` is what tracebacks and debuggers call it.
-    """
-    program = Program(compile_contract(source, filename))
-    if code_hash is not None:
-        if len(_programs) >= PROGRAMS_KEPT:
-            _programs.popitem(last=False)
-        _programs[code_hash, rules_version] = program
-    return program
-
-
-def find_program(source: bytes, rules_version: int) -> Program:
-    """The program of a source, kept from now on. Raises ContractRejected."""
-    code_hash = keccak256(source)
-    return _programs.get((code_hash, rules_version)) or load_program(
-        source, code_hash, rules_version
-    )
-
-
 # ---- one call ------------------------------------------------------------------------------------
 
 
@@ -162,13 +131,17 @@ def _execute(state: State, block: BlockContext, message: Message, stack: CallSta
     """Find the program and the method, and whether it may be entered now."""
     to = message.to
     code_hash = state.get_code_hash(to)
-    key = code_hash, stack.rules_version
-    program = _programs.get(key)
-    if program is not None:
-        _programs.move_to_end(key)
-    else:
+    program = get_program(code_hash, stack.rules_version)
+    source = b"" if program is not None else state.get_code(to)
+    if code_hash not in stack.loaded:
+        stack.loaded.add(code_hash)
+        if stack.addresses:  # the outermost is paid with the transaction
+            message.gas -= GAS_CODE_BYTE * (program.size if program is not None else len(source))
+            if message.gas < 0:
+                return _refuse(message.gas)
+    if program is None:
         try:
-            program = load_program(state.get_code(to), code_hash, stack.rules_version)
+            program = load_program(source, code_hash, stack.rules_version)
         except ContractRejected as error:  # it was accepted once, by the same rules
             raise NodeFault(f"contract {to.hex()} no longer compiles: {error}") from error
     entry = program.entries.get(message.data[:4])

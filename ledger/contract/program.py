@@ -6,6 +6,7 @@ What belongs here: which codec, access or handle serves which name of a source. 
 
 from collections import namedtuple
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from ledger.contract.compile import CompiledContract
@@ -45,11 +46,14 @@ class Program:
         "migration",
         "records",
         "remotes",
+        "size",
         "struct_types",
     )
 
-    def __init__(self, compiled: CompiledContract) -> None:
+    def __init__(self, compiled: CompiledContract, size: int) -> None:
+        """`size` is that of the source, in bytes."""
         model = compiled.model
+        self.size = size
         self.compiled = compiled
         self.struct_types = {struct.name: struct for struct in model.structs}
         structs: dict[str, Callable[..., Any]] = {
@@ -96,35 +100,56 @@ class Program:
         places, _ = place_members(each.type for each in fields)
         numbers = [number for number, _ in places]
         for each, (number, offset) in zip(fields, places, strict=True):
-            slot, type_ = number.to_bytes(32, "big"), each.type
-            if get_value_size(type_) is not None:
+            slot, name, kind = number.to_bytes(32, "big"), each.name, each.type
+            if get_value_size(kind) is not None:
                 alone = numbers.count(number) == 1
-                access = make_word_access(type_, offset, alone=alone)
-                members[each.name] = _make_value_property(access, slot)
+                make_word = partial(make_word_access, kind, offset, alone=alone)
+                members[name] = _make_value_property(make_word, slot)
                 continue
-            if isinstance(type_, HANDLES):
-                members[each.name] = _make_handle_property(make_handle(type_, structs), slot)
-                if isinstance(type_, FixedListType):
-                    store = _make_value_property(make_access(type_, structs), slot).fset
-                    members[each.name] = members[each.name].setter(store)
+            whole = _make_value_property(partial(make_access, kind, structs), slot)
+            if isinstance(kind, HANDLES):
+                members[name] = _make_handle_property(partial(make_handle, kind, structs), slot)
+                if isinstance(kind, FixedListType):
+                    members[name] = members[name].setter(whole.fset)
                 continue
-            members[each.name] = _make_value_property(make_access(type_, structs), slot)
-            if isinstance(type_, StructType):
-                reference = make_reference(type_, structs)
-                members[f"{each.name}__at"] = _make_handle_property(reference, slot)
+            members[name] = whole
+            if isinstance(kind, StructType):
+                refer = partial(make_reference, kind, structs)
+                members[f"{name}__at"] = _make_handle_property(refer, slot)
         return type("Host", (CallingHost,), members)
 
 
-def _make_handle_property(make: Callable[[Door, Slot], Any], slot: Slot) -> property:
-    return property(lambda host: make(host.door__, slot))
+# What a field needs is made when it is first used: a call uses few of a large contract's.
 
 
-def _make_value_property(access: Access, slot: Slot) -> property:
-    load, store = access.load, access.store
-    return property(
-        lambda host: load(host.door__, slot),
-        lambda host, value: store(host.door__, slot, value),
-    )
+def _make_handle_property(make: Callable[[], Callable[[Door, Slot], Any]], slot: Slot) -> property:
+    handle: Callable[[Door, Slot], Any] | None = None
+
+    def get(host: CallingHost) -> Any:
+        nonlocal handle
+        if handle is None:
+            handle = make()
+        return handle(host.door__, slot)
+
+    return property(get)
+
+
+def _make_value_property(make: Callable[[], Access], slot: Slot) -> property:
+    access: Access | None = None
+
+    def get(host: CallingHost) -> Any:
+        nonlocal access
+        if access is None:
+            access = make()
+        return access.load(host.door__, slot)
+
+    def set(host: CallingHost, value: Any) -> None:
+        nonlocal access
+        if access is None:
+            access = make()
+        access.store(host.door__, slot, value)
+
+    return property(get, set)
 
 
 def make_record(name: str, fields: Sequence[str]) -> type[tuple[Any, ...]]:

@@ -50,10 +50,20 @@ def name_type(type: ValueType) -> str:
 class Values:
     """A list of types at a door: values out to bytes, range-checked, and bytes in to values."""
 
-    __slots__ = ("_codec", "_convert", "_size", "_words", "types")
+    __slots__ = ("_codec", "_convert", "_size", "_structs", "_words", "types")
 
     def __init__(self, types: Sequence[ValueType], structs: Structs) -> None:
         self.types = tuple(types)
+        self._structs = structs
+
+    def __getattr__(self, name: str) -> Any:
+        """Made when it is first used: a call uses few of the doors of a large contract."""
+        if name not in self.__slots__:
+            raise AttributeError(name)
+        self._prepare(self.types, self._structs)
+        return getattr(self, name)
+
+    def _prepare(self, types: tuple[ValueType, ...], structs: Structs) -> None:
         self._codec = abi.codec(tuple([name_type(type) for type in types]))
         dynamic = any(is_dynamic(type) for type in types)
         self._size = None if dynamic else self._codec.size // WORD_BYTES

@@ -3,6 +3,7 @@
 The bytes of calls, results, events and errors are checked with eth-abi and web3.
 """
 
+from collections import OrderedDict
 from types import CellType, SimpleNamespace
 from typing import Any
 
@@ -12,7 +13,7 @@ from web3 import Web3
 from web3._utils.events import get_event_data
 from web3.types import LogReceipt
 
-from ledger.contract import execution
+from ledger.contract import cache
 from ledger.contract.artifact import decode_payload, encode_payload
 from ledger.contract.execution import (
     BlockContext,
@@ -206,8 +207,10 @@ def state(monkeypatch):
             raise ContractRejected("Syntax", 1, 0, "", "")
         return Plain()
 
-    monkeypatch.setattr(execution, "compile_contract", compile_plain)
-    monkeypatch.setattr(execution, "_programs", type(execution._programs)())
+    monkeypatch.setattr(cache, "compile_contract", compile_plain)
+    monkeypatch.setattr(cache, "pack", lambda compiled, size: b"")
+    for kept in ("_programs", "_packed"):
+        monkeypatch.setattr(cache, kept, OrderedDict())
     state = Accounts()
     state.compiled = compiled
     outcome = create(state, encode_payload(SOURCE, eth_abi.encode(["uint256"], [41])))

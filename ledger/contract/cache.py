@@ -1,0 +1,82 @@
+"""Compiled contracts, kept by code hash and rules version: some ready, many more packed.
+
+Compiling a large source takes as long as a hundred calls, and a transaction pays for it only when
+it deploys. So that nobody who calls many contracts in turn makes every node compile them anew, what
+was compiled is kept packed, in a twentieth of the memory and time. Nothing here decides anything:
+an emptied cache costs time alone.
+"""
+
+import marshal
+import pickle
+import zlib
+from collections import OrderedDict
+
+from ledger.contract.compile import CompiledContract, compile_contract
+from ledger.contract.program import Program
+from ledger.crypto.keccak import keccak256
+from ledger.types import Hash32
+
+PROGRAMS_KEPT = 64
+"""Ready to run, of at most some 300 kB each."""
+PACKED_BYTES_MAX = 8 << 20
+"""Of packed code: 400 of the largest contracts, thousands of common ones."""
+
+_programs: OrderedDict[tuple[Hash32, int], Program] = OrderedDict()
+_packed: OrderedDict[tuple[Hash32, int], bytes] = OrderedDict()
+
+
+def load_program(
+    source: bytes, code_hash: Hash32 | None, rules_version: int, filename: str = "<contract>"
+) -> Program:
+    """Compile a source; kept under its code hash, if that is given. Raises ContractRejected.
+
+    `filename` is what tracebacks and debuggers call it.
+    """
+    compiled = compile_contract(source, filename)
+    program = Program(compiled, len(source))
+    if code_hash is not None:
+        key = code_hash, rules_version
+        _keep(key, program)
+        _packed[key] = pack(compiled, len(source))
+        total = sum([len(each) for each in _packed.values()])
+        while total > PACKED_BYTES_MAX:
+            total -= len(_packed.popitem(last=False)[1])
+    return program
+
+
+def get_program(code_hash: Hash32, rules_version: int) -> Program | None:
+    """The program if it is kept, ready or packed."""
+    key = code_hash, rules_version
+    program = _programs.get(key)
+    if program is not None:
+        _programs.move_to_end(key)
+        return program
+    packed = _packed.get(key)
+    if packed is None:
+        return None
+    _packed.move_to_end(key)
+    program = Program(*unpack(packed))
+    _keep(key, program)
+    return program
+
+
+def find_program(source: bytes, rules_version: int) -> Program:
+    """The program of a source, kept from now on. Raises ContractRejected."""
+    code_hash = keccak256(source)
+    return get_program(code_hash, rules_version) or load_program(source, code_hash, rules_version)
+
+
+def _keep(key: tuple[Hash32, int], program: Program) -> None:
+    if len(_programs) >= PROGRAMS_KEPT:
+        _programs.popitem(last=False)
+    _programs[key] = program
+
+
+def pack(compiled: CompiledContract, size: int) -> bytes:
+    """Model and code as bytes for this process alone; `size` is the source's."""
+    return zlib.compress(pickle.dumps((size, compiled.model, marshal.dumps(compiled.needs)), 5), 1)
+
+
+def unpack(packed: bytes) -> tuple[CompiledContract, int]:
+    size, model, code = pickle.loads(zlib.decompress(packed))
+    return CompiledContract(model, marshal.loads(code)), size
