@@ -22,6 +22,7 @@ from ledger.state.account import EMPTY_CODE_HASH
 from ledger.state.state import State
 from node.errors import NodeError
 from node.isolation.confine import CannotConfine, check_platform
+from node.isolation.habits import Habit, Habits
 from node.isolation.wire import (
     ABANDONED,
     ACCOUNT,
@@ -71,6 +72,7 @@ class ContractProcess:
         self.failure: str | None = None
         self.on_death = on_death
         self._memory_bytes = memory_bytes
+        self._habits = Habits()
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: PatientChannel
 
@@ -129,7 +131,17 @@ class ContractProcess:
         codes: dict[bytes, bytes] = {}
         trouble: StoreError | None = None
         try:
-            self._channel.send([kind, encode_block(block), encode_message(message)])
+            habit = self._habits.find(message)
+            accounts = [
+                [address, *self._read_account(state, address, codes)] for address in habit.accounts
+            ]
+            words = [
+                [address, slot, pack_int(state.get_storage(address, slot))]
+                for address, slot in habit.words
+            ]
+            self._channel.send(
+                [kind, encode_block(block), encode_message(message), accounts, words]
+            )
             while True:
                 said = self._channel.receive()
                 if said[0] == ABANDONED and trouble is not None:
@@ -139,7 +151,7 @@ class ContractProcess:
                 if said[0] == DONE:
                     return self._finish(said, state, message, kind)
                 try:
-                    answer = self._answer(said, state, codes)
+                    answer = self._answer(said, state, codes, habit)
                 except StoreError as error:
                     trouble, answer = error, None
                 self._channel.send(answer)
@@ -150,20 +162,25 @@ class ContractProcess:
         except (ValueError, TypeError, LookupError, AssertionError, OverflowError) as error:
             self._die(f"it said what no worker says ({error!r})")
 
-    def _answer(self, question: Any, state: State, codes: dict[bytes, bytes]) -> Any:
+    def _answer(self, question: Any, state: State, codes: dict[bytes, bytes], habit: Habit) -> Any:
         """What the worker wants to know of the state."""
         match question:
             case [kind, bytes(address), bytes(slot)] if kind == WORD:
                 check_sizes((address, 20), (slot, 32))
+                habit.note_word(address, slot)
                 return pack_int(state.get_storage(address, slot))
             case [kind, bytes(address)] if kind == ACCOUNT:
                 check_sizes((address, 20))
-                code_hash = state.get_code_hash(address)
-                codes[code_hash] = address
-                return [state.get_nonce(address), pack_int(state.get_balance(address)), code_hash]
+                habit.note_account(address)
+                return self._read_account(state, address, codes)
             case [kind, bytes(code_hash)] if kind == CODE:
                 return state.get_code(codes[code_hash])
         raise ValueError("an unknown question")
+
+    def _read_account(self, state: State, address: bytes, codes: dict[bytes, bytes]) -> list[Any]:
+        code_hash = state.get_code_hash(address)
+        codes[code_hash] = address
+        return [state.get_nonce(address), pack_int(state.get_balance(address)), code_hash]
 
     def _finish(self, said: Any, state: State, message: Message, kind: Kind) -> Outcome:
         """The outcome; what the worker wrote goes into the state."""

@@ -4,7 +4,7 @@ The journal, snapshots and reverts are `State`'s own; only where it would go to 
 ask the node.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ledger.state.account import Account
@@ -33,18 +33,25 @@ class Source:
 class RemoteState(State):
     """The state of one message."""
 
-    __slots__ = ("_ask",)
+    __slots__ = ("_ask", "_known_accounts", "_known_words")
 
-    def __init__(self, ask: Ask) -> None:
+    def __init__(
+        self, ask: Ask, accounts: Sequence[list[Any]] = (), words: Sequence[list[Any]] = ()
+    ) -> None:
+        """`accounts` and `words` came with the message; the rest is asked for."""
         super().__init__(Source(ask), EMPTY_ROOT)
         self._ask = ask
+        self._known_accounts = {address: rest for address, *rest in accounts}
+        self._known_words = {(address, slot): word for address, slot, word in words}
 
     def _load_account(self, address: Address) -> Account:
-        nonce, balance, code_hash = self._ask([ACCOUNT, address])
+        known = self._known_accounts.get(address)
+        nonce, balance, code_hash = self._ask([ACCOUNT, address]) if known is None else known
         return Account(nonce, unpack_int(balance), EMPTY_ROOT, code_hash)
 
     def _load_word(self, address: Address, slot: Slot) -> Word:
-        return unpack_int(self._ask([WORD, address, slot]))
+        known = self._known_words.get((address, slot))
+        return unpack_int(self._ask([WORD, address, slot]) if known is None else known)
 
     def list_changes(self) -> list[Any]:
         """[address, nonce, balance, code or nil, [[slot, word], ...]] of what was written."""

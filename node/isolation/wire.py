@@ -1,6 +1,7 @@
 """What node and worker say to each other: msgpack behind a length, over two pipes.
 
-    node   -> worker   [kind, block, message]     run this
+    node   -> worker   [kind, block, message, accounts, words]     run this; what is sent along
+                       [address, nonce, balance, code hash], [address, slot, word]
     worker -> node     [ACCOUNT, address]        -> [nonce, balance, code hash]
                        [WORD, address, slot]     -> word
                        [CODE, code hash]         -> source

@@ -85,8 +85,8 @@ class Worker:
             self._channel.send(self._run(request))
 
     def _run(self, request: list[Any]) -> list[Any]:
-        kind, block, message = request
-        state = RemoteState(self.ask)
+        kind, block, message, accounts, words = request
+        state = RemoteState(self.ask, accounts, words)
         try:
             outcome = execute_message(kind, state, decode_block(block), decode_message(message))
         except Abandoned:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ledger.contract.execution import execute_call, execute_creation
+from ledger.contract.execution import BlockContext, Message, execute_call, execute_creation
 from ledger.contract.signals import NodeFault
+from ledger.contract.testing import Chain, make_account
+from ledger.encoding import abi
 from ledger.errors import StoreError
 from node.isolation import contract_process
 from node.isolation.contract_process import ContractProcess
@@ -249,3 +251,30 @@ def is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1][0] != "Z"
     except OSError:
         return False
+
+
+def test_what_a_call_read_is_sent_along_with_the_next_one_like_it(start, monkeypatch):
+    process = start()
+    asked = []
+    answer = ContractProcess._answer
+    monkeypatch.setattr(
+        ContractProcess,
+        "_answer",
+        lambda self, question, *rest: asked.append(question) or answer(self, question, *rest),
+    )
+    chain = Chain()
+    provider = chain.deploy(ROOT / "contracts_py" / "el_dapp.py", "Grid", "Street", sender="owner")
+    provider.add_user(make_account("user"), sender="owner")
+    data = abi.encode_call("setDebt(uint256,uint256,address)", (1_250, 296, make_account("user")))
+    message = Message(make_account("user"), provider.address, 0, data, 10**6, False, b"", 0)
+    block = BlockContext(1, 1_700_000_000, bytes(20), 10**7, 0, 1)
+    counts = []
+    for _ in range(3):
+        asked.clear()
+        here = chain.state.snapshot()
+        expected = execute_call(chain.state, block, message)
+        chain.state.revert(here)
+        assert process.execute("call", chain.state, block, message) == expected
+        counts.append(len(asked))
+    assert expected.status == "success"
+    assert counts[0] > 3 and counts[1:] == [0, 0]
