@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import cpu_seconds
 from benchmarks.workload import creation_data, encode_call, make_keys, sign_call
 from ledger.block import Block, Certificate, commit_digest, decode_block, encode_block
 from ledger.chain import FLUSH_BLOCKS_MAX, Chain
@@ -138,12 +139,14 @@ def measure_join(network: CreatedNetwork, height: int) -> dict[str, Any]:
         began = time.perf_counter()
         joiner.start()
         seen = wait_for(url, height)
+        cpu_s = cpu_seconds(joiner.processes[0].pid)
     finally:
         joiner.stop()
         servers.stop()
     first = next((at, head) for at, head in seen if head)
     return {
         "seconds": round(seen[-1][0] - began, 2),
+        "cpu_seconds": round(cpu_s, 1),
         "blocks_per_second": round((height - first[1]) / max(0.001, seen[-1][0] - first[0]), 1),
     }
 
@@ -242,6 +245,7 @@ def measure_snapshot() -> dict[str, Any]:
             "blocks": SYNC_BLOCKS,
             "accounts": SYNC_BLOCKS,
             "seconds_until_joined": joined["seconds"],
+            "cpu_seconds": joined["cpu_seconds"],
         }
 
 

@@ -46,6 +46,12 @@ SETTINGS = (
     Setting("peers.host", "0.0.0.0", "Address to listen on for peers."),
     Setting("peers.port", 30_545, "Port to listen on for peers.", 0, PORT_MAX),
     Setting("peers.connections_max", 64, "Connections with peers, both ways.", 1, 1_000),
+    Setting(
+        "peers.discover",
+        False,
+        "Announce this node on the local network and look for others of its network there "
+        "(multicast DNS), so that they are found whatever addresses a router hands out.",
+    ),
     Setting("rpc.host", "127.0.0.1", "Address to listen on for JSON-RPC."),
     Setting("rpc.port", 8_545, "Port for JSON-RPC over HTTP and WebSocket.", 0, PORT_MAX),
     Setting("rpc.origins", ("*",), 'Web origins that may call, such as "https://app.example".'),
@@ -124,6 +130,7 @@ class Config:
     peers_host: str
     peers_port: int
     peers_connections_max: int
+    peers_discover: bool
     rpc_host: str
     rpc_port: int
     rpc_origins: tuple[str, ...]

@@ -76,6 +76,9 @@ class Exchange:
             node.gossip.receive_hashes(peer, fields[0])
         elif kind is Kind.GET_TRANSACTIONS:
             await serve(node.gossip.serve_transactions, peer, fields[0])
+        elif kind is Kind.ADDRESSES:
+            for address, host, port in fields[0]:
+                node.network.learn(address, host, port)
         elif kind in ANSWERS:
             await serve(node.sync_server.answer, peer, kind, fields)
         elif kind in ANSWERS.values():

@@ -162,6 +162,7 @@ class Node:
             fingerprint,
             self.log,
             config.peers_connections_max,
+            discover=config.peers_discover,
         )
 
     # Life.

@@ -13,7 +13,6 @@ import random
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import aiohttp
@@ -23,8 +22,16 @@ from ledger.crypto.address import to_checksum
 from ledger.types import Address, Hash32
 from node.errors import NodeError, PeerError
 from node.log import Log
+from node.peers.addresses import AddressBook, Endpoint, is_loopback
 from node.peers.connection import HEARTBEAT_S, Identity, Peer, shake_hands
-from node.peers.frames import FRAME_BYTES_MAX, Kind, encode_frame
+from node.peers.discovery import Discovery
+from node.peers.frames import (
+    ADDRESSES_MAX,
+    FRAME_BYTES_MAX,
+    SYNC_VERSION,
+    Kind,
+    encode_frame,
+)
 from node.peers.identity import read_peer_fingerprint
 from node.peers.scores import FAULT, SLOW, Scores
 from node.peers.strangers import PeerServer
@@ -40,16 +47,6 @@ DIAL_PAUSE_S_MAX = 15.0
 STEADY_S = 30.0
 """A connection that lived so long starts the pauses anew."""
 DIALED_AT_ONCE_S = 3.0
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where the network file says that a node is reached."""
-
-    name: str
-    address: Address
-    host: str
-    port: int
 
 
 class Host(Protocol):
@@ -78,16 +75,20 @@ class PeerNetwork:
         fingerprint: Hash32,
         log: Log,
         connections_max: int = 64,
+        *,
+        discover: bool = False,
     ) -> None:
         self.peers: dict[Address, Peer] = {}
         self._host = host
         self._identity = identity
         self._own_address = own_address
-        self._endpoints = tuple(one for one in endpoints if one.address != own_address)
+        self.addresses = AddressBook(tuple(one for one in endpoints if one.address != own_address))
+        self._dialled = {one.address for one in endpoints} - {own_address}
         self._listening_tls, self._dialling_tls = tls
         self._fingerprint = fingerprint
         self._log = log
         self._connections_max = connections_max
+        self._discover = discover
         self._handshakes = 0
         self.scores = Scores()
         self._gone: dict[Address, asyncio.Event] = {}
@@ -124,8 +125,14 @@ class PeerNetwork:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(use_dns_cache=False, limit=0)
         )
-        self._tasks = [asyncio.create_task(self._keep_dialling(one)) for one in self._endpoints]
-        return int(self._listener.sockets[0].getsockname()[1])
+        self._tasks = [asyncio.create_task(self._keep_dialling(one)) for one in self._dialled]
+        bound = int(self._listener.sockets[0].getsockname()[1])
+        if self._discover:
+            found = Discovery(
+                self._identity.genesis_hash, self._own_address, bound, self.learn, self._log
+            )
+            self._tasks.append(asyncio.create_task(found.run()))
+        return bound
 
     async def stop(self) -> None:
         """Close every connection, telling why."""
@@ -196,30 +203,48 @@ class PeerNetwork:
 
     # Dialling.
 
-    async def _keep_dialling(self, target: Endpoint) -> None:
-        """Connect to a node, and again whenever the connection is gone, for ever."""
+    def learn(self, address: Address, host: str, port: int) -> None:
+        """A node was seen at a host: dial it there too, if it is allowed here at all."""
+        if address == self._own_address or self._host.check_peer(address, dialed=True) is not None:
+            return
+        if self.addresses.note(address, host, port):
+            self._log.debug("peers", "a node was seen", host=f"{host}:{port}")
+        if address not in self._dialled and len(self._dialled) < self._connections_max:
+            self._dialled.add(address)
+            self._tasks.append(asyncio.create_task(self._keep_dialling(address)))
+
+    async def _keep_dialling(self, address: Address) -> None:
+        """Connect to a node, and again whenever the connection is gone, for ever: at each place
+        where it may answer in turn."""
         pause_s = DIAL_PAUSE_S_MIN
+        attempt = 0
         while True:
-            if target.address in self.peers:
-                await self._gone.setdefault(target.address, asyncio.Event()).wait()
+            if address in self.peers:
+                await self._gone.setdefault(address, asyncio.Event()).wait()
             await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
-            if target.address in self.peers:
+            if address in self.peers:
                 continue
             started = time.monotonic()
-            try:
-                await self._dial(target)
-            except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                self._log.debug("peers", "no connection", name=target.name, reason=error)
+            places = self.addresses.find(address)
+            host, port = places[attempt % len(places)]
+            attempt += 1
+            if self._host.check_peer(address, dialed=True) is None:
+                try:
+                    await self._dial(address, host, port)
+                except (aiohttp.ClientError, OSError, TimeoutError, PeerError) as error:
+                    name = self.addresses.name_of(address) or to_checksum(address)
+                    self._log.debug("peers", "no connection", name=name, reason=error)
             steady = time.monotonic() - started > STEADY_S
-            pause_s = DIAL_PAUSE_S_MIN if steady else min(2 * pause_s, DIAL_PAUSE_S_MAX)
+            if attempt % len(places) == 0 or steady:
+                pause_s = DIAL_PAUSE_S_MIN if steady else min(2 * pause_s, DIAL_PAUSE_S_MAX)
 
-    async def _dial(self, target: Endpoint) -> None:
+    async def _dial(self, address: Address, host: str, port: int) -> None:
         """One connection from its opening to its end."""
         assert self._session is not None
-        url = f"wss://{target.host}:{target.port}/"
+        place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         async with asyncio.timeout(DIAL_TIMEOUT_S):
             socket = await self._session.ws_connect(
-                url,
+                f"wss://{place}/",
                 ssl=self._dialling_tls,
                 max_msg_size=FRAME_BYTES_MAX,
                 heartbeat=HEARTBEAT_S,
@@ -231,9 +256,7 @@ class PeerNetwork:
         except PeerError:
             await socket.close()
             raise
-        await self._talk(
-            socket, f"{target.host}:{target.port}", fingerprint, dialed=True, expected=target
-        )
+        await self._talk(socket, place, fingerprint, dialed=True, expected=address)
 
     # Both.
 
@@ -244,15 +267,15 @@ class PeerNetwork:
         fingerprint: Hash32,
         *,
         dialed: bool,
-        expected: Endpoint | None = None,
+        expected: Address | None = None,
     ) -> None:
         """Shake hands, then exchange frames until the end."""
 
         def check_address(address: Address) -> str | None:
-            if expected is not None and address != expected.address:
+            if expected is not None and address != expected:
                 return (
                     f"the node at {endpoint} is {to_checksum(address)}, "
-                    f"the network file says {to_checksum(expected.address)}"
+                    f"the network file says {to_checksum(expected)}"
                 )
             return self._check_address(address, dialed=dialed)
 
@@ -306,6 +329,13 @@ class PeerNetwork:
             self._unregister(other)
         self.peers[peer.address] = peer
         self._log.info("peers", "connected", peer=peer, address=to_checksum(peer.address))
+        host = peer.endpoint.rpartition(":")[0].strip("[]")
+        if not peer.dialed and not is_loopback(host):
+            self.addresses.note_inbound(peer.address, host)
+        if peer.version >= SYNC_VERSION:
+            told = [one for one in self.addresses.tell(host) if one[0] != peer.address]
+            if told:
+                peer.send(Kind.ADDRESSES, told[:ADDRESSES_MAX])
         self._host.peer_connected(peer)
         return True
 
