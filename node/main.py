@@ -21,6 +21,7 @@ COMMANDS = {
     "meter": ("node.commands.meters", "meter", "Run meters, or install them as a service."),
     "account": ("node.commands.accounts", "account", "Keys, balances and transfers."),
     "contract": ("node.commands.contracts", "contract", "Write, test, deploy, upgrade contracts."),
+    "channel": ("node.commands.channels", "channel", "Pay by signed messages off the chain."),
     "usage": ("node.commands.bills", "usage", "What an account used, by day or month."),
     "bill": ("node.commands.bills", "bill", "An account's bill for a month."),
     "verify": ("node.commands.verify", "verify", "Prove a bill without trusting any node."),
