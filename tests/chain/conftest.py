@@ -19,10 +19,12 @@ def network_contract() -> Callable[..., GenesisContract]:
         nodes: Sequence[bytes] = (),
         deployers: Sequence[bytes] = (),
         anyone: bool = True,
+        accounts: Sequence[bytes] | None = None,
     ) -> GenesisContract:
         types = ["address[]"] * 5 + ["bool"] * 3 + ["uint16", "uint64"]
-        lists = [list(validators), list(nodes), list(deployers), [], [ACCOUNTS[0]]]
-        arguments = abi.encode(types, [*lists, anyone, False, False, 0, 86_400])
+        lists = [list(validators), list(nodes), list(deployers), list(accounts or ())]
+        flags = [anyone, accounts is not None, False]
+        arguments = abi.encode(types, [*lists, [ACCOUNTS[0]], *flags, 0, 86_400])
         return GenesisContract(NETWORK_CONTRACT, source, arguments)
 
     return make

@@ -145,6 +145,16 @@ def test_only_deployers_deploy_where_the_network_says_so(network_contract) -> No
     assert built.block.transactions[0].sender == ACCOUNTS[1]
 
 
+def test_only_listed_accounts_and_voters_transact_where_the_network_says_so(
+    network_contract,
+) -> None:
+    chain = make_chain(contracts=(network_contract(accounts=[ACCOUNTS[1]]),))
+    built = build(chain, [transfer(key, 0, ACCOUNTS[3]) for key in (0, 1, 2)])
+    assert [type(refusal) for _, refusal in built.refused] == [NotPermitted]
+    assert "not permitted to send transactions" in str(built.refused[0][1])
+    assert [one.sender for one in built.block.transactions] == ACCOUNTS[:2]
+
+
 def test_a_block_with_a_transaction_that_cannot_stand_is_invalid() -> None:
     chain = make_chain()
     good = build(chain, [transfer(1, 0, ACCOUNTS[2])]).block

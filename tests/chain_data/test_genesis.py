@@ -6,7 +6,7 @@ import pytest
 
 from ledger.crypto.address import to_checksum
 from ledger.errors import GenesisError
-from ledger.genesis import NETWORK_CONTRACT, Genesis, GenesisContract
+from ledger.genesis import NETWORK_CONTRACT, Genesis, GenesisContract, Override
 
 MEMBER = b"\1" * 20
 OTHER = b"\2" * 20
@@ -91,6 +91,17 @@ def test_settings_may_be_left_out():
             "contracts: expected each address once",
         ),
         ("block_periods_ms", 5, "network file: expected only the keys"),
+        ("overrides", {}, "overrides: expected a list"),
+        ("overrides", [{"height": 5}], r"validators: missing in overrides\[0\]"),
+        ("overrides", [{"height": 0, "validators": ["0x" + "01" * 20]}], "heights from 1 on"),
+        ("overrides", [{"height": "5", "validators": ["0x" + "01" * 20]}], "heights from 1 on"),
+        ("overrides", [{"height": 5, "validators": []}], "overrides: expected 1 to 100 addresses"),
+        (
+            "overrides",
+            [{"height": 5, "validators": ["0x" + "01" * 20]}] * 2,
+            "above the one before",
+        ),
+        ("overrides", [{"height": 5, "validators": ["0x" + "01" * 20] * 2}], "each once"),
     ],
 )
 def test_what_is_wrong_is_named_with_what_was_expected(key, value, expected):
@@ -131,6 +142,14 @@ def test_a_changed_rule_is_another_network():
 
     assert len(hashes) == 6
     assert Genesis.from_json(values | {"alloc": {}}).settings_hash() in hashes
+
+
+def test_an_override_is_read_back_sorted_and_makes_no_other_network():
+    entry = {"height": 7, "validators": [to_checksum(OTHER), to_checksum(MEMBER)]}
+    genesis = Genesis.from_json(GENESIS.to_json() | {"overrides": [entry]})
+    assert genesis.overrides == (Override(7, (MEMBER, OTHER)),)
+    assert Genesis.from_json(genesis.to_json()) == genesis
+    assert genesis.settings_hash() == GENESIS.settings_hash()
 
 
 def test_a_contract_is_made_by_an_ordinary_creation():

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,6 +45,51 @@ def test_a_change_of_validators_is_followed_by_every_node(changed: Grid) -> None
         assert proved["proved"]["validators"] == 3
         assert proved["proved"]["signatures"] >= 2
     assert "over 1 change of validators" in succeed(*command(changed, changed.devnet.url))
+
+
+def test_members_are_proposed_by_command(changed: Grid) -> None:
+    rpc = changed.rpc
+    done = succeed("network", "propose", "allow-deployer", METER, "--from", OWNER, *rpc)
+    assert done.startswith("proposal 1 is done: it holds from block ")
+    found = json.loads(succeed("network", "members", "--json", *rpc))
+    assert {"address": METER, "roles": ["deployer"]} in found["members"]
+    assert found["voting"] == {
+        "who": "administrators", "voters": 1, "votesSet": 0, "needed": 1, "expiryS": 30 * 86_400,
+    }  # fmt: skip
+    table = succeed("network", "members", *rpc)
+    assert "administrator" in table
+    assert "1 administrators vote; a proposal needs 1 and lives 30 days" in table
+    assert "anyone may transact" in table
+
+
+def test_a_proposal_that_cannot_be_is_refused_in_words(changed: Grid) -> None:
+    rpc = changed.rpc
+    propose = ("network", "propose")
+    error = fail(*propose, "add-validator", METER, "--from", METER, *rpc)
+    assert error == f"the contract refused: NotVoter(caller={METER})"
+    assert "say who votes" in fail(*propose, "add-validator", METER, *rpc)
+    assert "voting takes WHO VOTES DAYS" in fail(*propose, "voting", "me", 1, 1, *rpc)
+    assert "rules takes HEIGHT VERSION" in fail(*propose, "rules", 5, "--from", OWNER, *rpc)
+    assert "InvalidRules" in fail(*propose, "rules", 1, 2, "--from", OWNER, *rpc)
+    assert "NoProposal(proposal=99)" in fail("network", "vote", 99, "--from", OWNER, *rpc)
+
+
+def test_an_upgrade_is_approved_and_then_anybody_sends_it(changed: Grid, tmp_path: Path) -> None:
+    rpc = changed.rpc
+    source = "from ledger.contract import Contract, uint256, view\n\n\nclass Box(Contract):\n"
+    source += "    _size: uint256\n\n    @view\n    def size(self) -> uint256:\n        return {}\n"
+    old, new = tmp_path / "old.py", tmp_path / "new.py"
+    old.write_text(source.format(1))
+    new.write_text(source.format(2))
+    box = json.loads(succeed("contract", "deploy", old, "--from", OWNER, "--json", *rpc))["address"]
+    refused = fail("contract", "upgrade", box, new, "--from", METER, *rpc)
+    assert "wattledger network propose upgrade" in refused
+    succeed("network", "propose", "upgrade", box, new, "--from", OWNER, *rpc)
+    succeed("contract", "upgrade", box, new, "--from", METER, *rpc)
+    assert succeed("contract", "call", box, new, "size", *rpc) == "2\n"
+    assert "wattledger network propose upgrade" in fail(
+        "contract", "upgrade", box, old, "--from", METER, *rpc
+    )  # an approval is used once
 
 
 def test_a_change_that_a_node_hides_is_missed(changed: Grid) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from ledger.crypto.address import to_checksum
+from ledger.encoding import abi
 from node.demo.grid import free_ports
 from node.errors import NodeError
-from node.network_files import load_network_file
+from node.network_files import CONSTRUCTOR, load_network_file
 from node.service import check_folder
 from tests.commands.terminal import fail, misuse, run, succeed
 
@@ -241,3 +242,17 @@ def test_the_settings_of_a_new_network_parse(grid: Path) -> None:
         to_checksum(peer.address) for peer in load_network_file(grid / "network.json").peers
     ]
     assert run("--help").code == 0
+
+
+def test_a_network_names_its_voters(tmp_path: Path) -> None:
+    one, two = "0x" + "11" * 20, "0x" + "22" * 20
+    said = succeed("network", "new", "--out", tmp_path / "grid", "--nodes", 1, "--administrator",
+                   one, "--administrator", two, "--votes", 2, "--account", two)  # fmt: skip
+    assert "administrator.key" not in said
+    genesis = load_network_file(tmp_path / "grid" / "network.json").genesis
+    read = abi.decode(CONSTRUCTOR, genesis.contracts[0].arguments)
+    assert read[3] == [bytes.fromhex("22" * 20)]
+    assert read[4] == [bytes.fromhex("11" * 20), bytes.fromhex("22" * 20)]
+    assert read[5:] == (False, True, False, 2, 30 * 86_400)
+    succeed("network", "new", "--out", tmp_path / "own", "--nodes", 1, "--validators-vote")
+    assert not (tmp_path / "own" / "administrator.key").exists()

@@ -13,6 +13,7 @@ from ledger.block import Certificate, Header, commit_digest, validators_hash
 from ledger.crypto.address import address_of
 from ledger.crypto.secp256k1 import CURVE_ORDER, sign_compact
 from ledger.errors import ProofError
+from ledger.genesis import Override
 from ledger.light import LightClient, verify_account, verify_certificate, verify_storage
 from ledger.state.account import Account
 
@@ -171,6 +172,30 @@ def test_a_light_client_jumps_while_the_set_stays_and_walks_where_it_changed():
     follow(client, make_header(1_500, FOUR, OTHER_FOUR), FOUR)
     follow(client, late, OTHER_FOUR)
     assert client.height == 2_000
+
+
+def test_an_override_is_walked_and_only_its_own_set_decides_there():
+    saved = MEMBERS[2:5]
+    client = LightClient(CHAIN_ID, GENESIS_HASH, FOUR, overrides=(Override(50, saved),))
+    follow(client, make_header(10, FOUR, FOUR), FOUR)
+    after = make_header(60, saved, saved)
+    assert client.needs_change(after)
+    for header, of in (
+        (after, saved),  # the override's block was left out
+        (make_header(60, FOUR, FOUR), FOUR),  # the old set goes on as if there were none
+        (make_header(50, FOUR, FOUR), FOUR),
+    ):
+        with pytest.raises(ProofError):
+            follow(client, header, of)
+    at = make_header(50, saved, saved)
+    assert not client.needs_change(at)
+    follow(client, at, saved)
+    follow(client, after, saved)
+    assert client.height == 60
+    later = LightClient(
+        CHAIN_ID, GENESIS_HASH, FOUR, trusted=after, overrides=(Override(50, saved),)
+    )
+    follow(later, make_header(70, saved, saved), saved)
 
 
 def test_a_light_client_is_not_led_by_a_set_of_the_liars_own():
