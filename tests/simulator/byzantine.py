@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ledger.block import encode_block
+from ledger.block import Certificate, encode_block
 from ledger.consensus import events as ev
 from ledger.consensus.justification import compute_proposer
 from ledger.consensus.messages import (
@@ -107,7 +107,7 @@ class Byzantine(Node):
                 if other != digest:
                     self._tell(Message(self._sign(kind, height, round_, other)), rest)
 
-    def _make_rival(self, said: Message) -> Message:
+    def _make_rival(self, said: Message, lie: int | None = None) -> Message:
         """Another block for the same round: with a true justification that does not fit it, with
         only what hides a lock, or with our own claim that just this block was prepared before."""
         random = self.world.random
@@ -117,7 +117,7 @@ class Byzantine(Node):
         self.world.contents[block.hash] = frozenset()
         vote = self._sign(Kind.PROPOSAL, height, round_, block.hash)
         changes, prepares = said.round_changes, said.prepares
-        lie = random.randrange(4)
+        lie = random.randrange(4) if lie is None else lie
         if lie == 0:
             changes = tuple(change for change in changes if change.prepared_round is None)
         elif lie == 1 and round_ > 0:
@@ -129,6 +129,24 @@ class Byzantine(Node):
         elif lie == 2:
             prepares = ()
         return Message(vote, encode_block(block), changes, prepares)
+
+    def serve(self, asker: int, height: int) -> None:
+        """To who catches up: the truth, or a block of its own with a certificate that is none."""
+        random, n = self.world.random, len(self.world.nodes)
+        if random.randrange(3) == 0:
+            super().serve(asker, height)
+            return
+        node = self.world.nodes[asker]
+        block = make_block(node.head_hash, height, self.address, 0, random)
+        own = self._sign(Kind.COMMIT, height, 0, block.hash).signature
+        true = list(self.disk.blocks[height - 1 : height])
+        seals: tuple[bytes, ...] = random.choice(
+            ((own,) * n, (own,) * 10_000, (bytes(65),) * n, (own, *[bytes(65)] * (n - 1)))
+        )
+        if true and random.randrange(2):
+            block, seals = true[0][0], true[0][1].signatures[: (n - 1) // 3 + 1]
+        false = Certificate(height, 0, block.hash, seals)
+        self.world.transmit(self.index, asker, lambda node: node.take_blocks([(block, false)]))
 
     # Out of turn.
 
@@ -183,3 +201,33 @@ class Byzantine(Node):
         if about.vote.kind in (Kind.PROPOSAL, Kind.ROUND_CHANGE):
             cut = replace(about, prepares=about.prepares[:1], round_changes=about.round_changes[:2])
             self._tell(replace(cut, block=None) if len(self._heard) % 2 else cut, self._some())
+
+
+class Forger(Byzantine):
+    """Tells its COMMIT of round 0 to A alone, withholds its votes after that and, once it is the
+    proposer, claims that a block of its own was prepared, with PREPAREs that are all its own."""
+
+    def step(self, event: ev.Event) -> None:
+        """Deaf to COMMITs, so that its engine goes through the rounds with the others."""
+        deaf = isinstance(event, ev.Received)
+        if not deaf or decode_message(event.message).vote.kind is not Kind.COMMIT:  # type: ignore[union-attr]
+            super().step(event)
+
+    def send(self, message: bytes, to: bytes | None) -> None:
+        said = decode_message(message)
+        kind, height, round_, *_ = said.vote
+        everybody = range(len(self.world.nodes))
+        if round_ == 0 or kind is Kind.ROUND_CHANGE:
+            self._tell(said, [0] if kind is Kind.COMMIT else everybody)
+        elif kind is Kind.PROPOSAL:
+            rival = self._make_rival(said, lie=1)
+            own = self._sign(Kind.PREPARE, height, round_ - 1, rival.vote.digest)
+            self._tell(replace(rival, prepares=(own,) * 3), everybody)
+            for voted in (Kind.PREPARE, Kind.COMMIT):
+                self._tell(Message(self._sign(voted, height, round_, rival.vote.digest)), everybody)
+
+    def _each_mischief(self) -> None:
+        """It has a plan and does nothing else."""
+
+    def serve(self, asker: int, height: int) -> None:
+        """It has no blocks for anybody."""

@@ -17,7 +17,7 @@ from ledger.consensus.messages import decode_message, decode_status
 from ledger.consensus.qbft import Qbft
 from ledger.consensus.signer import initial_record
 from tests.simulator.checkers import Violation
-from tests.simulator.stand_ins import GENESIS_HASH, KEYS, make_block
+from tests.simulator.stand_ins import GENESIS_HASH, KEYS, Recovered, make_block
 
 if TYPE_CHECKING:
     from tests.simulator.world import World
@@ -146,7 +146,12 @@ class Node:
     def step(self, event: ev.Event) -> None:
         if self.engine is None:
             return
+        before = Recovered.count
         self._effects.extend(self.engine.step(event, self.world.now_ms))
+        recovered, n = Recovered.count - before, len(self.world.addresses)
+        # A PROPOSAL with its justification, twice over for what was kept for later.
+        if recovered > 2 * (2 * n + 1) * (1 + isinstance(event, ev.BlockImported) * 8 * n):
+            raise Violation("R", f"{self.name} recovers {recovered} signatures at one event")
         self._drain()
 
     def _drain(self) -> None:

@@ -29,7 +29,14 @@ def sign(private_key: bytes, digest: bytes) -> bytes:
     return author + hashlib.blake2b(digest, key=private_key, digest_size=45).digest()
 
 
+class Recovered:
+    """How many signatures were recovered so far, by anybody."""
+
+    count = 0
+
+
 def recover(digest: bytes, signature: bytes) -> bytes:
+    Recovered.count += 1
     author = signature[:20]
     if author not in KEYS or sign(KEYS[author], digest) != signature:
         raise InvalidSignature("invalid signature: no key could have made it")
