@@ -14,7 +14,9 @@ from typing import Any
 from benchmarks.machine import describe_machine
 from benchmarks.table import make_table
 
-NAMES = ("gas", "contracts", "stages", "throughput", "latency", "footprint", "startup")
+NAMES = (
+    "gas", "contracts", "isolation", "stages", "throughput", "latency", "footprint", "startup",
+)  # fmt: skip
 RESULTS = Path(__file__).with_name("results")
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"

@@ -15,6 +15,7 @@ def make_table(results: dict[str, Any]) -> str:
         "startup": _startup,
         "contracts": _contracts,
         "gas": _gas,
+        "isolation": _isolation,
     }
     rows: list[Row] = []
     for name, make in makers.items():
@@ -114,4 +115,13 @@ def _gas(result: dict[str, Any]) -> list[Row]:
          f"{result['worst_to_median']} x the median", f"{result['worst_to_median_max']} x"),
         ("a full block of it on a Raspberry Pi, eight times slower",
          f"{result['full_block_on_a_pi_ms']:,} ms", f"{result['full_block_ms_max']:,} ms"),
+    ]  # fmt: skip
+
+
+def _isolation(result: list[dict[str, Any]]) -> list[Row]:
+    return [
+        (f"`{one['kind']}` executed behind the second wall",
+         f"{one['in_worker_us']:.0f} us, {one['ratio']} x in the node ({one['in_node_us']:.0f} us)",
+         "")
+        for one in result
     ]  # fmt: skip
