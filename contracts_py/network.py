@@ -325,8 +325,8 @@ class Network(Contract):
 
     @view
     def voting(self) -> tuple[bool, uint16, uint16, uint16, uint64]:
-        """Whether validators vote (else administrators), the votes set (0: more than half), how
-        many vote now, how many votes a proposal needs now, and how many seconds it lives."""
+        """Whether validators vote, the votes set (0: over half), voters now, votes needed now, and
+        how many seconds a proposal lives."""
         voters, needed = self._count_voters(), self._count_needed()
         return self._validators_vote, self._votes_needed, voters, needed, self._expiry_s
 
@@ -336,7 +336,7 @@ class Network(Contract):
 
     @view
     def proposal(self, number: uint256) -> tuple[Proposal, uint16]:
-        """A proposal and the votes for it that count now."""
+        """With the votes for it that count now."""
         self._check_proposal(number)
         return self._proposals[number], self._count_approvals(number)
 
@@ -349,7 +349,7 @@ class Network(Contract):
 
     @write
     def remove_validator(self, validator: address) -> None:
-        """Take a validator or candidate off; it may still connect if it is on the nodes' list."""
+        """Take a validator or candidate off; as a node it may stay."""
         self._propose_plain(REMOVE_VALIDATOR, validator, 0, 0)
 
     @write
@@ -389,7 +389,7 @@ class Network(Contract):
 
     @write
     def set_voting(self, validators_vote: bool, votes_needed: uint16, expiry_s: uint64) -> None:
-        """Who votes, how many votes a proposal needs (0: more than half), how long it lives."""
+        """Who votes, how many votes are needed (0: over half), how long proposals live."""
         number = votes_needed * 2 + (1 if validators_vote else 0)
         self._propose_plain(SET_VOTING, ZERO_ADDRESS, number, expiry_s)
 
@@ -419,9 +419,9 @@ class Network(Contract):
             raise NotCandidate(candidate)
         if height >= self.block.number or height + READY_BLOCKS < self.block.number:
             raise NotRecent(height)
+        old = self._replaces[candidate]
         self._drop_candidate(index)
         self.emit(Ready(candidate, height, block_hash))
-        old = self._replaces[candidate]
         if old == ZERO_ADDRESS:
             self._check_space()
             self._validators.append(candidate)
@@ -431,21 +431,16 @@ class Network(Contract):
                 raise NotCandidate(candidate)
             self._validators[place] = candidate
             self._nodes[old] = False
-            self._replaces.remove(candidate)
             self.emit(ValidatorRemoved(old))
         self.emit(ValidatorAdded(candidate))
 
     @write
     def rotate(self, key: address) -> None:
-        """Hand the caller's own place to a new key of the same node. A validator's new key takes
-        the place over when it is ready; a follower's at once."""
+        """Hand the caller's place to its new key: a validator's once that is ready."""
         old = self.msg.sender
         self._check_new_validator(key)
         if self._find_validator(old) < len(self._validators):
-            for index in range(len(self._candidates)):
-                if self._replaces[self._candidates[index]] == old:
-                    self._remove_validator(self._candidates[index])
-                    break
+            self._drop_replacement(old)
             self._add_candidate(key)
             self._replaces[key] = old
         elif self._nodes[old]:
@@ -628,16 +623,25 @@ class Network(Contract):
         candidate = self._find(validator)
         if candidate < len(self._candidates):
             self._drop_candidate(candidate)
-            self._replaces.remove(validator)
             self.emit(CandidateRemoved(validator))
             return
+        self._drop_replacement(validator)
         index = self._find_validator(validator)
         last = len(self._validators) - 1
         self._validators[index] = self._validators[last]
         self._validators.pop()
         self.emit(ValidatorRemoved(validator))
 
+    def _drop_replacement(self, old: address) -> None:
+        for index in range(len(self._candidates)):
+            candidate = self._candidates[index]
+            if self._replaces[candidate] == old:
+                self._drop_candidate(index)
+                self.emit(CandidateRemoved(candidate))
+                return
+
     def _drop_candidate(self, index: uint256) -> None:
+        self._replaces.remove(self._candidates[index])
         last = len(self._candidates) - 1
         self._candidates[index] = self._candidates[last]
         self._candidates.pop()

@@ -62,6 +62,7 @@ class AnyRun(RuleBasedStateMachine):
                 del self.candidates[subject]
             else:
                 self.validators.discard(subject)
+                self.candidates = {key: of for key, of in self.candidates.items() if of != subject}
         elif kind == source.SET_NODE:
             (self.nodes.add if value[0] else self.nodes.discard)(subject)
         elif kind == source.SET_ADMINISTRATOR:
@@ -126,7 +127,7 @@ class AnyRun(RuleBasedStateMachine):
     @rule(who=ACCOUNTS)
     def say_ready(self, who: bytes) -> None:
         old = self.candidates.get(who)
-        expected = who in self.candidates and (old is None or old in self.validators)
+        expected = who in self.candidates
         self.attempt(
             expected, lambda: self.network.ready(self.chain.number - 1, BLOCK_HASH, sender=who)
         )
