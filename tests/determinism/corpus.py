@@ -16,6 +16,7 @@ from ledger.crypto.secp256k1 import recover, sign_compact  # noqa: E402
 from tests.contract.digest import main as print_front_digest  # noqa: E402
 from tests.contract.programs import write_program  # noqa: E402
 from tests.determinism.play import digest_story  # noqa: E402
+from tests.fuzz.cases import digest_case  # noqa: E402
 
 CALLS = 40
 
@@ -42,6 +43,8 @@ def main(count: int) -> None:
     for seed in range(count):
         pick = random.Random(1_000_000 + seed).randrange
         print(f"program/{seed}", digest_story(write_program(pick).encode(), pick, 5))
+    for seed in range(2 * count):
+        print(f"fuzz/{seed}", digest_case(seed))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ ROOT = HERE.parents[1]
 PYODIDE = ROOT / ".tools" / "pyodide" / "node_modules"
 INSTALLED = Path.home() / ".pyenv" / "versions"
 WASM = {"pyodide-027": "3.12", "pyodide-028": "3.13", "pyodide-314": "3.14"}
-SHORT, DEEP = 8, 150
+SHORT, DEEP = 6, 150
 
 
 def run(*command: str) -> dict[str, str]:

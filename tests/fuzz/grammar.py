@@ -12,7 +12,8 @@ IMPORTS = (
     "ZERO_ADDRESS, Array, Contract, Enum, Event, Map, Optional, Revert, Role, Struct, abi_decode,"
     " abi_encode, address, bytes4, bytes32, ecrecover, indexed, int64, int256, keccak256, mul_div,"
     " payable, string, uint8, uint64, uint128, uint256, view, write, ROUND_FLOOR, ROUND_CEILING,"
-    " ROUND_HALF_UP, ROUND_HALF_EVEN"
+    " ROUND_HALF_UP, ROUND_HALF_EVEN, CallFailed, Fixed, Interface, abi_encode_packed,"
+    " coin_balance, eip712_digest, eip712_domain, has_code, hash_struct"
 )
 RECORDS = """
 class Mode(Enum):
@@ -31,6 +32,13 @@ class Seen(Event):
 class Refused(Revert):
     why: uint256
     text: string
+class Other(Interface):
+    @view
+    def run_0(self) -> uint256: ...
+    @view
+    def run_1(self, some: uint256, text: string) -> list[uint256]: ...
+    @payable
+    def run_2(self) -> None: ...
 SEED = 12345678901234567890
 """
 FIELDS = """
@@ -38,9 +46,9 @@ FIELDS = """
     small: uint8
     signed: int64
     flag: bool
-    owner: address
+    boss: address
     mode: Mode
-    name: string
+    label: string
     data: bytes
     tag: bytes4
     values: Map[uint256, uint256]
@@ -51,6 +59,8 @@ FIELDS = """
     queue: Array[uint64]
     items: Array[Pair]
     history: Map[uint64, Array[uint256]]
+    hours: Fixed[list[uint64], 4]
+    pair: Pair
     admins = Role()
 """
 TYPES = {
@@ -66,15 +76,20 @@ LITERALS: dict[str, tuple[str, ...]] = {
         "ZERO_ADDRESS",
         "self.msg.sender",
         "self.address",
-        "self.owner",
-        "self.owner",
+        "self.boss",
+        "self.boss",
     ),
     "word": ('keccak256(b"a")', 'keccak256(b"")'),
     "bytes": ('b""', 'b"abc"', 'b"0123456789" b"0123456789abcdefghijklmnop"', "self.data"),
-    "string": ('""', '"a"', '"0123456789012345678901234567890"', '"\\u4e16\\u754c"', "self.name"),
+    "string": ('""', '"a"', '"0123456789012345678901234567890"', '"\\u4e16\\u754c"', "self.label"),
     "mode": ("Mode.OFF", "Mode.ON", "Mode.SOLD", "self.mode"),
 }
 ROUNDINGS = ("ROUND_FLOOR", "ROUND_CEILING", "ROUND_HALF_UP", "ROUND_HALF_EVEN")
+DECORATORS = (
+    "view", "write", "write", "payable", "write(by=admins)", "write(reentrant=True)",
+    "payable(reentrant=True)",
+)  # fmt: skip
+BASES = ("Ownable", "Pausable", "Roles", "Token")
 COMPARISONS = ("<", "<=", "==", "!=", ">", ">=")
 
 
@@ -106,10 +121,17 @@ class Grammar:
         for number in range(self.pick(3)):
             self.method(f"_help_{number}", "", True)
         for number in range(1 + self.pick(3)):
-            decorator = self.choose("view", "write", "write", "payable", "write(by=admins)")
+            decorator = self.choose(*DECORATORS)
             self.method(f"run_{number}", decorator, self.pick(2) == 1)
+        if self.pick(3) == 0:
+            self.returns, self.scope = None, {}
+            self.lines += ["    @payable", "    def receive(self) -> None:"]
+            self.lines.append(f"        {self.fresh('list')}: list[uint256] = []")
+            self.block(3, 2)
         head = f"from ledger.contract import ({IMPORTS})\n{RECORDS}"
-        return f"{head}class Made(Contract):{FIELDS}" + "\n".join(self.lines) + "\n"
+        base = self.choose("Contract", "Contract", "Contract", *BASES)
+        head = head.replace("Contract,", f"Contract, {base},") if base != "Contract" else head
+        return f"{head}class Made({base}):{FIELDS}" + "\n".join(self.lines) + "\n"
 
     def method(self, name: str, decorator: str, gives: bool) -> None:
         self.scope, self.loops, kinds = {}, 0, [self.choose(*TYPES) for _ in range(self.pick(4))]
@@ -144,8 +166,10 @@ class Grammar:
     # -- statements --------------------------------------------------------------------------
 
     def statement(self, tab: str, indent: int) -> None:
-        kind = self.pick(18)
-        if kind < 4:
+        kind = self.pick(20)
+        if kind >= 18:
+            self.call_out(tab, indent)
+        elif kind < 4:
             what = self.choose(*TYPES)
             value = self.literal_list(1) if what == "list" else self.expression(what, 2)
             annotation = f": {self.choose(*TYPES[what])}" if what == "list" else ""
@@ -178,6 +202,29 @@ class Grammar:
                 self.block(2, indent + 1)
         else:
             self.loop(tab, indent)
+
+    def call_out(self, tab: str, indent: int) -> None:
+        """A call of another contract (most often of this one, from outside), or coin sent."""
+        to, n = self.expression("address", 1), self.narrow(1)
+        gas = self.choose("", "", ", gas=5000", f", gas={n}", ", gas=300000")
+        name = f"r{self.count}"
+        self.count += 1
+        line = self.choose(
+            f"{name} = Other({to}{gas}).run_0()",
+            f"{name} = Other({to}{gas}).run_1({n}, {self.expression('string', 1)})",
+            f"Other({to}, value={n}{gas}).run_2()",
+            f"Other({to}{gas}).run_2()",
+            f"self.send({to}, {n})",
+        )
+        if self.pick(2):
+            self.lines.append(f"{tab}{line}")
+            return
+        self.lines += [f"{tab}try:", f"{tab}    {line}"]
+        if self.pick(2):
+            self.lines.append(f"{tab}except Refused as e{self.count}:")
+            self.lines.append(f"{tab}    self.total = e{self.count}.why")
+        self.lines.append(f"{tab}except CallFailed:")
+        self.block(2, indent + 1)
 
     def leave(self) -> str:
         options = [f"raise Refused({self.expression('int', 1)}, {self.expression('string', 1)})"]
@@ -217,8 +264,8 @@ class Grammar:
         return [
             self.choose(
                 f"self.total = {whole}", f"self.small = {n}", f"self.signed = {whole}",
-                f"self.flag = {self.expression('bool', 2)}", f"self.owner = {a}",
-                f"self.mode = {self.expression('mode', 1)}", f"self.name = {text}",
+                f"self.flag = {self.expression('bool', 2)}", f"self.boss = {a}",
+                f"self.mode = {self.expression('mode', 1)}", f"self.label = {text}",
                 f"self.data = {self.expression('bytes', 2)}",
                 f"self.values[{n}] = {whole}", f"self.values[{whole}] += {n}",
                 f"self.names[{text}] = {self.expression('string', 1)}",
@@ -227,6 +274,8 @@ class Grammar:
                 f"self.nested[{a}][{n}] -= {n}", f"self.queue.append({n})",
                 f"self.items.append({self.expression('pair', 1)})",
                 f"self.history[{n}].append({n})", f"self.queue[{n}] = {n}", "self.queue.pop()",
+                f"self.pairs[{a}, {n}].first = {n}", f"self.items[{n}].first += {n}",
+                f"self.hours[{n}] = {n}", "self.pair.good = self.flag", f"self.pair.who = {a}",
                 f"self.admins.grant({a})", f"self.admins.revoke({a})",
             )
         ]  # fmt: skip
@@ -303,6 +352,9 @@ class Grammar:
                 "self.msg.value",
                 "self.balance",
                 "len(self.queue)",
+                f"self.hours[{n}]",
+                f"uint64({one})",
+                "coin_balance(self.msg.sender)",
                 f"self.queue[{n}]",
                 f"self.items[{n}].first",
                 f"self.history[{n}][{n}]",
@@ -345,7 +397,13 @@ class Grammar:
         )
 
     def make_word(self, depth: int) -> str:
-        return f"keccak256({self.expression('bytes', depth)})"
+        data, pair = self.expression("bytes", depth), self.expression("pair", depth)
+        return str(
+            self.choose(
+                f"keccak256({data})", f"hash_struct({pair})", f"abi_decode({data}, bytes32)",
+                f"eip712_domain({self.expression('string', depth)}, self.label)",
+            )
+        )  # fmt: skip
 
     def make_bytes(self, depth: int) -> str:
         one, n = self.expression("bytes", depth), self.narrow(depth)
