@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from aiohttp import WSMessage, WSMsgType
+from aiohttp import WebSocketError, WSMessage, WSMsgType
 
 from ledger.crypto.address import to_checksum
 from ledger.types import Address, Hash32
@@ -44,6 +44,7 @@ HANDSHAKE_S = 10.0
 """From the open WebSocket to READY; who takes longer is turned away."""
 HEARTBEAT_S = 20.0
 """A peer that answers no ping within half of it is gone."""
+NO_ANSWER = "it answers no ping, or sends half a frame and no more"
 SEND_QUEUE_BYTES_MAX = 16 * 1024 * 1024
 SEND_QUEUE_FRAMES_MAX = 8_192
 DROPPABLE = frozenset((Kind.STATUS, Kind.TRANSACTIONS, Kind.POOL_HASHES, Kind.GET_TRANSACTIONS))
@@ -165,7 +166,11 @@ class Peer:
 
     async def _read(self, receive: Receive) -> None:
         while True:
-            data = _frame_of(await self.socket.receive())
+            message = await self.socket.receive()
+            if message.type is WSMsgType.ERROR and isinstance(message.data, TimeoutError):
+                self.close_reason = NO_ANSWER  # amid half a frame it cannot answer either
+                return
+            data = _frame_of(message)
             if data is None:
                 return
             kind, fields = decode_frame(data)
@@ -290,6 +295,6 @@ def _frame_of(message: WSMessage) -> bytes | None:
         return data
     if message.type is WSMsgType.TEXT:
         raise PeerError("a text message; frames are binary")
-    if message.type is WSMsgType.ERROR:
+    if message.type is WSMsgType.ERROR and isinstance(message.data, WebSocketError):
         raise PeerError(f"a broken message: {message.data}")
     return None

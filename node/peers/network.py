@@ -23,7 +23,7 @@ from ledger.types import Address, Hash32
 from node.errors import NodeError, PeerError
 from node.log import Log
 from node.peers.addresses import AddressBook, Endpoint, is_loopback
-from node.peers.connection import HEARTBEAT_S, Identity, Peer, shake_hands
+from node.peers.connection import HEARTBEAT_S, NO_ANSWER, Identity, Peer, shake_hands
 from node.peers.discovery import Discovery
 from node.peers.frames import (
     ADDRESSES_MAX,
@@ -342,6 +342,8 @@ class PeerNetwork:
     def _unregister(self, peer: Peer) -> None:
         if self.peers.get(peer.address) is peer:
             del self.peers[peer.address]
+            if peer.close_reason == NO_ANSWER:
+                self.note_slow(peer, NO_ANSWER)
             self._log.info("peers", "disconnected", peer=peer, reason=peer.close_reason or "closed")
             self._host.peer_disconnected(peer)
             gone = self._gone.pop(peer.address, None)
