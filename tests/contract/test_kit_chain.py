@@ -191,7 +191,7 @@ def test_a_failed_deployment_leaves_nothing(chain):
 def test_an_unknown_method_is_an_attribute_that_is_not_there(jar):
     with pytest.raises(AttributeError, match="no method burn"):
         jar.burn()
-    assert "put" in jar.methods and "_check" not in jar.methods
+    assert "put" in jar.method_names and "_check" not in jar.method_names
 
 
 def test_a_module_that_is_no_python_is_named(tmp_path):

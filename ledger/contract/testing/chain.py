@@ -140,11 +140,11 @@ class Chain:
         data = encode_payload(source, encoded)
         self.contracts[created] = deployed
         try:
-            receipt = deployed.run(execute_creation, None, data, sender, value, gas)
+            receipt = deployed._run(execute_creation, None, data, sender, value, gas)
         except Exception:
             del self.contracts[created]
             raise
-        deployed.receipt = receipt
+        deployed.deploy_receipt = receipt
         return deployed
 
     def upgrade(
@@ -162,7 +162,7 @@ class Chain:
         """
         __tracebackhide__ = True
         source, program, kind, path = read_contract(contract)
-        differences = layout_difference(deployed.program.compiled.model, program.compiled.model)
+        differences = layout_difference(deployed._program.compiled.model, program.compiled.model)
         if differences:
             raise UpgradeRefused("; ".join(differences))
         upgraded = Deployed(self, deployed.address, program, list_names(kind), path)
@@ -172,7 +172,7 @@ class Chain:
         self.state.set_code(deployed.address, source)
         self.contracts[deployed.address] = upgraded
         try:
-            upgraded.receipt = upgraded.run(migrate, None, b"", sender, 0, gas)
+            upgraded.deploy_receipt = upgraded._run(migrate, None, b"", sender, 0, gas)
         except Exception:
             self.state.revert(snapshot)
             self.contracts[deployed.address] = deployed
@@ -188,7 +188,7 @@ class Chain:
         sender = self.sender if sender is None else to_address(sender)
         found = self.contracts.get(address)
         if found is not None:
-            return found.run(execute_call, None, b"", sender, wei, gas)
+            return found._run(execute_call, None, b"", sender, wei, gas)
         self.execute(execute_call, Message(sender, address, wei, b"", gas, False, sender, 0))
         return None
 

@@ -71,11 +71,11 @@ class Deployed:
         self._chain = chain
         self.contract_name = program.compiled.model.name
         self.address = Named(address, f"contract {self.contract_name}")
-        self.receipt: CallReceipt
+        self.deploy_receipt: CallReceipt
         """Of the deployment."""
         self._names = names
-        self.path = path
-        self.program = program
+        self._path = path
+        self._program = program
         self._entries = {entry.method.name: entry for entry in program.entries.values()}
         self._events = {codec.topic: codec for codec in program.events.values()}
 
@@ -83,14 +83,14 @@ class Deployed:
         return f"<{self.contract_name} at 0x{self.address.hex()}>"
 
     @property
-    def methods(self) -> list[str]:
+    def method_names(self) -> list[str]:
         """The names of the methods that are called from outside."""
         return list(self._entries)
 
     @property
     def storage(self) -> StorageView:
-        """The fields as they are now, by name, private ones too; structs as named tuples."""
-        return StorageView(self._chain.state, self.address, self.program)
+        """The fields as they are now, by name, private ones too."""
+        return StorageView(self._chain.state, self.address, self._program, self._names)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         entry = self.__dict__.get("_entries", {}).get(name)
@@ -117,10 +117,10 @@ class Deployed:
 
         data = entry.selector + entry.arguments.encode(to_values(arguments))
         sender = self._chain.sender if sender is None else to_address(sender)
-        receipt = self.run(execute_call, entry, data, sender, value, GAS if gas is None else gas)
+        receipt = self._run(execute_call, entry, data, sender, value, GAS if gas is None else gas)
         return receipt.returned if entry.method.kind is Kind.VIEW else receipt
 
-    def run(
+    def _run(
         self,
         execute: Callable[..., Outcome],
         entry: Entry | None,
@@ -136,21 +136,23 @@ class Deployed:
         message = Message(sender, self.address, value, data, gas, reads, sender, 0)
         outcome = chain.execute(execute, message)
         if outcome.status != "success":
-            files = {str(one.path) for one in chain.contracts.values()}
+            files = {str(one._path) for one in chain.contracts.values()}
             error = self._explain(outcome).with_traceback(cut_traceback(outcome.cause, files))
             raise error from explain_cause(outcome.cause)
         gas_used = gas - outcome.gas_left
         special = {execute_call: "receive", execute_creation: DEPLOYMENT}.get(execute, "migrate")
-        chain.gas.note(self.contract_name, special if entry is None else entry.method.name, gas_used)
+        chain.gas.note(
+            self.contract_name, special if entry is None else entry.method.name, gas_used
+        )
         returned = None
         if entry is not None:
             types = entry.returns.types
             values = to_objects(types, entry.returns.decode(outcome.output), self._names)
             returned = tuple(values) if len(values) > 1 else values[0] if values else None
-        events = [chain.contracts[log.address].read_log(log) for log in outcome.logs]
+        events = [chain.contracts[log.address]._read_log(log) for log in outcome.logs]
         return CallReceipt(events, gas_used, returned, outcome.logs)
 
-    def read_log(self, log: Log) -> Any:
+    def _read_log(self, log: Log) -> Any:
         """A log of this contract as the author's event."""
         codec = self._events[log.topics[0]]
         return make_event(codec.model, codec.decode(log.topics, log.data), self._names)
@@ -163,14 +165,14 @@ class Deployed:
         if data[:4] == _PANIC:
             return ContractPanic(int.from_bytes(data[4:], "big"))
         for contract in (self, *self._chain.contracts.values()):  # a callee's goes on as it stands
-            error = contract.read_error(data)
+            error = contract._read_error(data)
             if error is not None:
                 return error
         return CallRefused("the call data or the coin with it was refused")
 
-    def read_error(self, data: bytes) -> Exception | None:
+    def _read_error(self, data: bytes) -> Exception | None:
         """Revert data as the author's error; None where this contract has no such error."""
-        for name, codec in self.program.errors.items():
+        for name, codec in self._program.errors.items():
             if data[:4] == codec.selector:
                 values = codec.fields.decode(data[4:])
                 objects = to_objects(codec.fields.types, values, self._names)

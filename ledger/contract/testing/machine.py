@@ -94,7 +94,7 @@ class ContractMachine(RuleBasedStateMachine):
     @invariant()
     def tokens_are_conserved(self) -> None:
         """Of a token (balance_of, total_supply): who took part owns all of it together."""
-        methods = self.deployed.methods
+        methods = self.deployed.method_names
         if "balance_of" in methods and "total_supply" in methods:
             owners = [*map(make_account, self.accounts), *self.chain.contracts, bytes(20)]
             owned = sum(self.deployed.balance_of(owner) for owner in owners)
@@ -109,7 +109,7 @@ class ContractMachine(RuleBasedStateMachine):
             return
         deployed = self.deployed
         expected = MemoryState()
-        write_model(expected, deployed.address, deployed.program, fields)
+        write_model(expected, deployed.address, deployed._program, fields)
         wanted = expected.list_words(deployed.address)
         found = self.chain.state.list_words(deployed.address)
         wrong = [

@@ -3,7 +3,7 @@
 Fields are read through the same typed handles as the contract's, without gas and without writing.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import CellType
 from typing import Any
 
@@ -11,8 +11,9 @@ from ledger.contract.door import Door
 from ledger.contract.execution import BlockContext, Message, Program
 from ledger.contract.signals import Panicked, Signal
 from ledger.contract.testing.failures import ContractPanic
-from ledger.contract.testing.values import to_values
+from ledger.contract.testing.values import to_object, to_values
 from ledger.contract.types import (
+    SEQUENCES,
     ArrayType,
     MapType,
     OptionalType,
@@ -48,40 +49,62 @@ def _ask(read: Callable[[], Any]) -> Any:
 class StorageView:
     """The fields of a contract now; a map is read by its key, an array by its index."""
 
-    def __init__(self, state: State, address: Address, program: Program) -> None:
+    def __init__(
+        self, state: State, address: Address, program: Program, names: Mapping[str, Any]
+    ) -> None:
         self._host = open_host(state, address, program, read_only=True)
-        self._fields = [field.name for field in program.compiled.model.fields]
+        self._fields = {field.name: field.type for field in program.compiled.model.fields}
+        self._names = names
 
     def __dir__(self) -> list[str]:
-        return self._fields
+        return list(self._fields)
 
     def __getattr__(self, name: str) -> Any:
         if name not in self._fields:
             raise AttributeError(f"no field {name}; there are: {', '.join(self._fields)}")
-        return _shield(_ask(lambda: getattr(self._host, name)))
+        value = _ask(lambda: getattr(self._host, name))
+        return _show(value, self._fields[name], self._names)
 
 
 class HandleView:
-    """A map, array or role of a contract, to be read."""
+    """A map, array, fixed list or role of a contract, to be read."""
 
-    def __init__(self, handle: Any) -> None:
+    def __init__(self, handle: Any, type: StorageType, names: Mapping[str, Any]) -> None:
         self._handle = handle
+        self._type = type
+        self._names = names
 
     def __getitem__(self, key: Any) -> Any:
-        key = tuple(to_values(key)) if isinstance(key, tuple) else to_values(key)
-        return _shield(_ask(lambda: self._handle[key]))
+        value = _ask(lambda: self._handle[_prepare_key(key)])
+        inner = self._type.value if isinstance(self._type, MapType) else None
+        if isinstance(self._type, (ArrayType, *SEQUENCES)):
+            inner = self._type.element
+        assert inner is not None
+        return _show(value, inner, self._names)
 
     def __contains__(self, key: Any) -> bool:
-        key = tuple(to_values(key)) if isinstance(key, tuple) else to_values(key)
-        return bool(_ask(lambda: key in self._handle))
+        return bool(_ask(lambda: _prepare_key(key) in self._handle))
 
     def __len__(self) -> int:
         return int(_ask(lambda: len(self._handle)))
 
+    def __iter__(self) -> Iterator[Any]:
+        return (self[index] for index in range(len(self)))
 
-def _shield(value: Any) -> Any:
-    """Values as they are; handles so that what they raise is a test's."""
-    return value if isinstance(value, int | str | bytes | tuple | list) else HandleView(value)
+
+def _show(value: Any, type: StorageType, names: Mapping[str, Any]) -> Any:
+    """A value as the author writes it; a handle so that what it raises is a test's."""
+    if isinstance(type, OptionalType):
+        type = type.value
+    if isinstance(type, MapType | ArrayType | RoleType) or (
+        isinstance(type, SEQUENCES) and not isinstance(value, list)
+    ):
+        return HandleView(value, type, names)
+    return to_object(type, value, names)
+
+
+def _prepare_key(key: Any) -> Any:
+    return tuple(to_values(key)) if isinstance(key, tuple) else to_values(key)
 
 
 def write_model(
@@ -109,12 +132,16 @@ def _fill(handle: Any, type: StorageType, value: Any, program: Program) -> None:
             for account in value:
                 handle.grant(to_values(account))
         case ArrayType():
-            for item in value:
-                handle.append(_prepare(type.element, item, program))
+            for index, item in enumerate(value):
+                if isinstance(type.element, MapType | ArrayType | RoleType):
+                    handle.append()
+                    _fill(handle[index], type.element, item, program)
+                else:
+                    handle.append(_prepare(type.element, item, program))
         case MapType():
             inner = type.value
             for key, item in value.items():
-                key = tuple(to_values(key)) if isinstance(key, tuple) else to_values(key)
+                key = _prepare_key(key)
                 if isinstance(inner, MapType | ArrayType | RoleType):
                     _fill(handle[key], inner, item, program)
                 elif item is not None or not isinstance(inner, OptionalType):
@@ -124,6 +151,8 @@ def _fill(handle: Any, type: StorageType, value: Any, program: Program) -> None:
 def _prepare(type: StorageType, value: Any, program: Program) -> Any:
     """A value as a method would write it."""
     inner = type.value if isinstance(type, OptionalType) else type
+    if isinstance(inner, SEQUENCES):
+        return [_prepare(inner.element, each, program) for each in value]
     if isinstance(inner, StructType):
         make: Any = program.env[inner.name]
         members = to_values(value)
