@@ -24,6 +24,7 @@ from ledger.contract.execution import (
     execute_creation,
 )
 from ledger.crypto.keccak import keccak256
+from ledger.crypto.secp256k1 import sign
 from ledger.encoding.abi import encode_call
 
 TWINS = Path(__file__).parent / "twins"
@@ -60,10 +61,11 @@ class Accounts:
         self.code = code
 
 
-def run_python(name: str, tags: list[bytes], calls: list[Call]) -> tuple[list[Outcome], Any]:
-    arguments = eth_abi.encode(["string", "bytes4[]"], [name, tags])
+def run_python(
+    source: bytes, arguments: bytes, calls: list[Call]
+) -> tuple[list[Outcome], dict[bytes, int]]:
     state: Any = Accounts()
-    payload = encode_payload(SOURCE, arguments)
+    payload = encode_payload(source, arguments)
     made = Message(SENDERS[calls[0][2]], CONTRACT, 0, payload, 30_000_000, False, SENDERS[0], 0)
     assert execute_creation(state, BLOCK, made).status == "success"
     outcomes = []
@@ -77,13 +79,15 @@ def run_python(name: str, tags: list[bytes], calls: list[Call]) -> tuple[list[Ou
     return outcomes, {slot: word for slot, word in state.words.items() if word}
 
 
-def run_solidity(name: str, tags: list[bytes], calls: list[Call]) -> tuple[list[Any], Any]:
+def run_solidity(
+    source: str, name: str, arguments: bytes, calls: list[Call]
+) -> tuple[list[Any], Any]:
     if not (NODE_MODULES / "@ethereumjs").is_dir() or shutil.which("node") is None:
         pytest.skip("EVM: npm install --prefix .tools/node solc ethers @ethereumjs/evm")
     job = {
-        "source": (TWINS / "twin.sol").read_text(),
-        "name": "Twin",
-        "arguments": eth_abi.encode(["string", "bytes4[]"], [name, tags]).hex(),
+        "source": (TWINS / source).read_text(),
+        "name": name,
+        "arguments": arguments.hex(),
         "calls": [
             {
                 "sender": SENDERS[sender].hex(),
@@ -106,8 +110,21 @@ def run_solidity(name: str, tags: list[bytes], calls: list[Call]) -> tuple[list[
 
 
 def check_twins(name: str, tags: list[bytes], calls: list[Call]) -> None:
-    ours, our_storage = run_python(name, tags, calls)
-    theirs, their_storage = run_solidity(name, tags, calls)
+    arguments = eth_abi.encode(["string", "bytes4[]"], [name, tags])
+    compare(
+        calls,
+        run_python(SOURCE, arguments, calls),
+        run_solidity("twin.sol", "Twin", arguments, calls),
+    )
+
+
+def check_shapes(calls: list[Call]) -> None:
+    ours = run_python((TWINS / "shapes_twin.py").read_bytes(), b"", calls)
+    compare(calls, ours, run_solidity("shapes.sol", "Shapes", b"", calls))
+
+
+def compare(calls: list[Call], python: Any, solidity: Any) -> None:
+    (ours, our_storage), (theirs, their_storage) = python, solidity
     for call, outcome, result in zip(calls, ours, theirs, strict=True):
         assert (outcome.status != "success") == result["failed"], (call, outcome, result)
         if outcome.status == "panic":
@@ -199,3 +216,102 @@ generated = st.one_of(
 @given(texts, st.lists(generated, min_size=40, max_size=120))
 def test_the_twins_agree_on_generated_calls(name, calls):
     check_twins(name, [b"abcd"], calls)
+
+
+# ---- enums, fixed lists, structs of structs, arrays of arrays ------------------------------------
+
+SITE = "(string,(int32,int32,uint8),uint16[5],address[],bool)"
+
+
+def set_site(key: int, *site: Any) -> Call:
+    return (f"setSite(uint8,{SITE})", (key, site), 0, 0)
+
+
+def move(key: int, x: int, share: int, owner: bytes) -> Call:
+    return ("move(uint8,int32,uint16,address)", (key, x, share, owner), 0, 0)
+
+
+def get_site(key: int) -> Call:
+    return ("getSite(uint8)", (key,), 0, 0)
+
+
+def hashes(key: int, text: str, amounts: list[int]) -> Call:
+    return ("hashes(uint8,string,uint64[])", (key, text, amounts), 0, 0)
+
+
+def set_stage(stage: int, index: int) -> Call:
+    return ("setStage(uint8,uint8)", (stage, index), 0, 0)
+
+
+def test_shapes_agree_on_a_story():
+    owners = [b"\xaa" * 20, b"\xbb" * 20, b"\xcc" * 20]
+    digest, key = keccak256(b"digest"), b"\x11" * 32
+    y_parity, r, s = sign(key, digest)
+    signed = (digest, 27 + y_parity, r.to_bytes(32, "big"), s.to_bytes(32, "big"))
+    calls = [
+        set_stage(2, 0),
+        set_stage(1, 39),
+        set_stage(1, 40),
+        set_stage(3, 0),
+        ("setShares(uint16[5],uint128)", ([1, 2, 3, 4, 65_535], 2**128 - 1), 0, 0),
+        move(1, 5, 6, owners[0]),
+        set_site(1, LONG, (-5, 2**31 - 1, 1), [9, 8, 7, 6, 5], owners, True),
+        set_site(2, "kurz", (1, 2, 2), [0, 0, 1, 0, 0], [], False),
+        set_site(1, "x", (3, -4, 0), [5, 4, 3, 2, 1], owners[:1], True),
+        set_site(1, "x", (3, -4, 3), [5, 4, 3, 2, 1], owners[:1], True),
+        move(1, -77, 1_234, owners[2]),
+        get_site(1),
+        get_site(7),
+        ("drop()", (), 0, 0),
+        ("drop()", (), 0, 0),
+        ("drop()", (), 0, 0),
+        ("drop()", (), 0, 0),
+        ("track(uint8,int32)", (4, -1), 0, 0),
+        ("track(uint8,int32)", (4, 2**31 - 1), 1, 0),
+        ("track(uint8,int32)", (4, 8), 0, 0),
+        ("putRow(uint8)", (7,), 0, 0),
+        ("putRow(uint8)", (8,), 0, 0),
+        ("setGrid(uint8,uint8,uint64)", (2, 1, 2**64 - 1), 0, 0),
+        ("setGrid(uint8,uint8,uint64)", (0, 1, 1), 0, 0),
+        ("setGrid(uint8,uint8,uint64)", (3, 0, 1), 0, 0),
+        ("setGrid(uint8,uint8,uint64)", (0, 2, 1), 0, 0),
+        hashes(1, LONG, [1, 2, 2**64 - 1]),
+        hashes(9, "", []),
+        ("signer(bytes32,uint8,bytes32,bytes32)", signed, 0, 0),
+        ("signer(bytes32,uint8,bytes32,bytes32)", (*signed[:1], 29, *signed[2:]), 0, 0),
+        ("signer(bytes32,uint8,bytes32,bytes32)", (digest, 27, bytes(32), bytes(32)), 0, 0),
+        ("decoded(bytes)", (eth_abi.encode(["uint64", "string"], [5, LONG]),), 0, 0),
+    ]
+    check_shapes(calls)
+
+
+sites = st.builds(
+    set_site,
+    st.integers(0, 3),
+    texts,
+    st.tuples(st.integers(-(2**31), 2**31 - 1), st.integers(-9, 9), st.integers(0, 2)),
+    st.lists(st.integers(0, 2**16 - 1), min_size=5, max_size=5),
+    st.lists(st.binary(min_size=20, max_size=20), max_size=6),
+    st.booleans(),
+)
+shapes = st.one_of(
+    sites,
+    st.builds(
+        move,
+        st.integers(0, 3),
+        st.integers(-(2**31), 2**31 - 1),
+        st.integers(0, 2**16 - 1),
+        st.binary(min_size=20, max_size=20),
+    ),
+    st.builds(get_site, st.integers(0, 3)),
+    st.builds(set_stage, st.integers(0, 4), st.integers(0, 41)),
+    st.builds(hashes, st.integers(0, 3), texts, st.lists(st.integers(0, 2**64 - 1), max_size=5)),
+    st.builds(lambda value: ("putRow(uint8)", (value,), 0, 0), st.integers(0, 255)),
+    st.just(("drop()", (), 0, 0)),
+)
+
+
+@settings(max_examples=2)
+@given(st.lists(shapes, min_size=30, max_size=80))
+def test_shapes_agree_on_generated_calls(calls):
+    check_shapes(calls)
