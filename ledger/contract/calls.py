@@ -6,6 +6,7 @@ so that neither is ever a value.
 """
 
 import ast
+import copy
 from collections.abc import Sequence
 
 from ledger.contract.classes import Function, get_key
@@ -20,7 +21,10 @@ from ledger.contract.places import (
 from ledger.contract.rules import breach
 from ledger.contract.types import (
     ADDRESS,
+    BOOL,
+    BYTES,
     HANDLES,
+    STRING,
     UINT64,
     UINT256,
     ArrayType,
@@ -100,6 +104,10 @@ class Calls(Functions):
         function = self.parsed.top.find(name) if self.owner.find(name) else None
         if function is None:
             raise breach("attribute", node, f"there is no method {name}")
+        defaults = function.node.args.defaults
+        missing = len(function.model.parameters) - len(node.args)
+        if 0 < missing <= len(defaults):
+            node.args += [copy.copy(item) for item in defaults[len(defaults) - missing :]]
         method, hidden = function.model, (Kind.CONSTRUCTOR, Kind.MIGRATION)
         if method.kind in hidden or method.role or method.payable:
             raise breach("attribute", node, "its door would be passed by: move the body to _helper")
@@ -109,9 +117,15 @@ class Calls(Functions):
         self, node: ast.Call, key: str, method: MethodModel, arguments: list[ast.expr]
     ) -> Type | None:
         self.expect_all(arguments, [item.type for item in method.parameters], node, door=False)
+        self.check_gathering(node)
         self.calls.setdefault(key, node)
         self.keys_called[node] = key
         return None if method.returns is None else inside(method.returns)
+
+    def check_gathering(self, node: ast.Call) -> None:
+        """R8: no method below a comprehension, whose frames differ between versions of Python."""
+        if self.gathering:
+            raise breach("call-depth", node, "call it in a for loop")
 
     def is_base(self, node: ast.expr) -> bool:
         """Whether this is `super()`, or a contract class by name."""
@@ -175,6 +189,7 @@ class Calls(Functions):
         for keyword in proxy.keywords:
             self.expect(keyword.value, UINT256 if keyword.arg == "value" else UINT64)
         self.expect_all(node.args, [item.type for item in method.parameters], node, door=True)
+        self.check_gathering(node)
         self.remotes[node] = interface.name, method.name
         if method.kind is not Kind.VIEW:
             self.writes = self.writes or node
@@ -199,13 +214,30 @@ class Calls(Functions):
                 raise breach("type", node, "only a single value is removed")
             self.keys(arguments[0], owner)
         else:
-            raise breach("attribute", node, f"{describe(owner)} has no such method")
+            text = self.on_text(node, owner, name)
+            if text is None:
+                raise breach("attribute", node, f"{describe(owner)} has no such method")
+            return text
         if stored:
             self.writes = self.writes or node
         else:
             self.check_not_iterated(function.value)
             self.helpers[node] = name
         return result
+
+    def on_text(self, node: ast.Call, owner: Type, name: str) -> Type | None:
+        """`text.encode()`, `data.decode()`, `data.hex()`, `data.startswith(other)`."""
+        if owner == STRING and name == "encode" and not node.args:
+            self.helpers[node] = "encode"
+            return BYTES
+        if owner == BYTES and name in ("decode", "hex") and not node.args:
+            self.helpers[node] = name
+            return STRING
+        if owner == BYTES and name == "startswith" and len(node.args) == 1:
+            self.expect(node.args[0], BYTES)
+            self.helpers[node] = "begins"
+            return BOOL
+        return None
 
     def check_not_iterated(self, node: ast.expr) -> None:
         if isinstance(node, ast.Name) and node.id in self.iterated:

@@ -8,7 +8,8 @@ import ast
 
 from ledger.contract import ranges
 from ledger.contract.annotations import SCALARS
-from ledger.contract.places import TEXT_SIZE_MAX, Places, Type
+from ledger.contract.lists import Lists
+from ledger.contract.places import TEXT_SIZE_MAX, Type
 from ledger.contract.ranges import INDEX, INT, Range
 from ledger.contract.rules import breach
 from ledger.contract.types import (
@@ -20,6 +21,7 @@ from ledger.contract.types import (
     AddressType,
     BytesType,
     FixedBytesType,
+    ListType,
     MapType,
     OptionalType,
     RoleType,
@@ -29,11 +31,18 @@ from ledger.contract.types import (
 )
 
 
-class Expressions(Places):
+class Expressions(Lists):
     """Types the operators of one contract."""
 
     def of_BinOp(self, node: ast.BinOp) -> Type:
+        if self.is_repetition(node):
+            raise breach("type", node, "say of what: items: list[uint256] = [0] * n")
         left = self.value(node.left)
+        if isinstance(left, ListType):
+            if not isinstance(node.op, ast.Add) or self.value(node.right) != left:
+                raise breach("type", node, "a list is only added to its like")
+            self.helpers[node] = "join"
+            return left
         if left in (BYTES, STRING):
             if not isinstance(node.op, ast.Add) or self.value(node.right) != left:
                 raise breach("type", node, "text is only added to its like")

@@ -174,9 +174,16 @@ class Functions(Expressions):
             self.helpers[node] = "member"
             return declared.enums[name]
         kind = declared.find_value(name)
+        if name in ("address", "bytes") or isinstance(kind, FixedBytesType):
+            return self.to_bytes(node, kind or BYTES, item)
         if isinstance(kind, IntType):
             wanted = range_of(kind)
             found = self.value(item)
+            if isinstance(found, FixedBytesType) and not kind.signed:
+                if found.size * 8 != kind.bits:
+                    raise breach("type", node, f"bytes{found.size} is a uint{found.size * 8}")
+                self.helpers[node] = "number"
+                return wanted
             if isinstance(found, EnumType):
                 self.types[item] = Range(0, len(found.members) - 1)
             return self.integer(item, wanted)
@@ -190,6 +197,22 @@ class Functions(Expressions):
                 return held
             raise breach("type", item, "list(...) copies a list, or an Array of values")
         return None
+
+    def to_bytes(self, node: ast.Call, wanted: ValueType, item: ast.expr) -> Type:
+        """`bytes32(x)` of a uint256 or of bytes with just that size; `bytes(x)` of any bytesN."""
+        found = self.value(item)
+        binary = found in (BYTES, ADDRESS) or isinstance(found, FixedBytesType)
+        if wanted == BYTES and binary:
+            return BYTES
+        size = wanted.size if isinstance(wanted, FixedBytesType) else 20
+        if wanted != ADDRESS and isinstance(found, Range):
+            self.integer(item, Range(0, (1 << 8 * size) - 1))
+            self.helpers[node] = "spell"
+            return wanted
+        if binary:
+            self.helpers[node] = "sized"
+            return wanted
+        raise breach("type", node, f"{describe(found)} is no {describe(wanted)}")
 
     def builtin(self, node: ast.Call, name: str) -> Type:
         arguments = node.args
@@ -211,6 +234,21 @@ class Functions(Expressions):
             return TupleType(cast(tuple[ValueType, ...], (quotient, remainder)))
         if name in ("min", "max", "sum") and len(arguments) == 1:
             return self.over_list(node, name)
+        if name in ("any", "all") and len(arguments) == 1:
+            held = self.value(arguments[0]) if not self.is_generator(arguments[0]) else None
+            one = self.generated(arguments[0]) if held is None else BOOL
+            if one != BOOL or (isinstance(held, SEQUENCES) and held.element != BOOL):
+                raise breach("type", node, f"{name} takes a list of bool")
+            if held is not None and not isinstance(held, SEQUENCES):
+                raise breach("type", node, f"{name} takes a list of bool")
+            self.helpers[node] = {"any": "some", "all": "every"}[name]
+            return BOOL
+        if name == "sorted" and len(arguments) == 1:
+            held = self.value(arguments[0])
+            if isinstance(held, SEQUENCES) and isinstance(held.element, SCALARS):
+                self.helpers[node] = "arrange"
+                return ListType(held.element)
+            raise breach("type", node, "sorted takes a list of scalars")
         if name in ("min", "max") and len(arguments) > 1:
             found = [self.integer(item) for item in arguments]
             pick = min if name == "min" else max
@@ -219,9 +257,22 @@ class Functions(Expressions):
             raise breach("type", node, f"{name}() is for the head of a for loop")
         raise breach("name", node, "not a function of this language")
 
+    def is_generator(self, node: ast.expr) -> bool:
+        return isinstance(node, ast.GeneratorExp)
+
+    def generated(self, node: ast.expr) -> Type:
+        """The elements of a generator that stands alone in a call: it becomes a list."""
+        assert isinstance(node, ast.GeneratorExp)
+        if node not in self.types:
+            self.types[node] = self.comprehension(node, None)
+        return self.types[node]
+
     def over_list(self, node: ast.Call, name: str) -> Type:
-        kind = self.value(node.args[0])
-        item = inside(kind.element) if isinstance(kind, SEQUENCES) else None
+        if self.is_generator(node.args[0]):
+            item: Type | None = self.generated(node.args[0])
+        else:
+            kind = self.value(node.args[0])
+            item = inside(kind.element) if isinstance(kind, SEQUENCES) else None
         if not isinstance(item, Range):
             raise breach("type", node, f"{name} takes a list of integers")
         self.helpers[node] = {"min": "least", "max": "greatest", "sum": "total"}[name]

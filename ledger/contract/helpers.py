@@ -7,7 +7,7 @@ costs the same for all values is charged inline, by `instrument`.
 
 from collections.abc import Callable, Iterable, Sequence
 from types import CellType
-from typing import NoReturn, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 from ledger.contract.gas import (
     GAS_MUL_DIV,
@@ -17,6 +17,7 @@ from ledger.contract.gas import (
     price_items,
     price_power,
     price_search,
+    price_sort,
 )
 from ledger.contract.places import LIST_ITEMS_MAX, TEXT_SIZE_MAX
 from ledger.contract.ranges import INT_MAX
@@ -126,6 +127,44 @@ class Sized:
         self.allocate(size if isinstance(first, bytes) else 4 * size)
         return first + second
 
+    def encode(self, text: str) -> bytes:
+        """UTF-8, at most four bytes a character."""
+        self.charge(price_bytes(4 * len(text)))
+        self.allocate(4 * len(text))
+        data = text.encode("utf-8")
+        if len(data) > TEXT_SIZE_MAX:
+            raise Panicked(PANIC_SIZE)
+        return data
+
+    def decode(self, data: bytes) -> str:
+        self.charge(price_bytes(4 * len(data)))
+        self.allocate(4 * len(data))
+        try:
+            return data.decode("utf-8")
+        except UnicodeDecodeError:
+            raise Panicked(PANIC_RANGE) from None
+
+    def hex(self, data: bytes) -> str:
+        if 2 * len(data) > TEXT_SIZE_MAX:
+            raise Panicked(PANIC_SIZE)
+        self.charge(price_bytes(8 * len(data)))
+        self.allocate(2 * len(data))
+        return data.hex()
+
+    def begins(self, data: bytes, start: bytes) -> bool:
+        self.charge(price_bytes(min(len(data), len(start))))
+        return data.startswith(start)
+
+    def number(self, data: bytes) -> int:
+        return int.from_bytes(data, "big")
+
+    def spell(self, number: int, size: int) -> bytes:
+        return number.to_bytes(size, "big")
+
+    def sized(self, data: bytes, size: int) -> bytes:
+        """Bytes as a bytesN or an address: just so many, or a panic."""
+        return data if len(data) == size else self.overflow()
+
     def slice(self, value: bytes, start: int, end: int | None) -> bytes:
         """0 <= start <= end <= len(value)."""
         end = len(value) if end is None else end
@@ -188,6 +227,53 @@ class Sized:
     def greatest(self, items: list[int]) -> int:
         self.charge(price_fold(len(items)))
         return max(items) if items else self.missing()
+
+    def some(self, items: list[bool]) -> bool:
+        self.charge(price_items(len(items)))
+        return any(items)
+
+    def every(self, items: list[bool]) -> bool:
+        self.charge(price_items(len(items)))
+        return all(items)
+
+    def arrange(self, items: list[T]) -> list[T]:
+        """Sorted; of integers, or of bytes of one size."""
+        self.charge(price_sort(len(items)))
+        self.allocate(ITEM_SIZE * len(items))
+        return sorted(items)  # type: ignore[type-var]
+
+    def join(self, first: list[T], second: list[T]) -> list[T]:
+        self.make_room(len(first) + len(second))
+        return first + second
+
+    def repeat(self, items: list[T], times: int) -> list[T]:
+        self.make_room(len(items) * times)
+        return items * times
+
+    def part(self, items: list[T], start: int, end: int | None) -> list[T]:
+        """0 <= start <= end <= len(items)."""
+        end = len(items) if end is None else end
+        if not 0 <= start <= end <= len(items):
+            raise Panicked(PANIC_INDEX)
+        self.make_room(end - start)
+        return items[start:end]
+
+    def make_room(self, count: int) -> None:
+        """Pay for a list of so many items before it is made."""
+        if count > LIST_ITEMS_MAX:
+            raise Panicked(PANIC_SIZE)
+        self.charge(price_items(count))
+        self.allocate(ITEM_SIZE * count)
+
+    def gather(self, turn: int, head: str, *given: Any) -> Iterable[Any]:
+        """What a comprehension goes through; the list it makes is allocated before."""
+        items = getattr(self, head)(turn, *given)
+        lists = [items] if head == "span" else given
+        count = min([len(each) for each in lists])
+        if count > LIST_ITEMS_MAX:
+            raise Panicked(PANIC_SIZE)
+        self.allocate(ITEM_SIZE * count)
+        return cast(Iterable[Any], items)
 
     # -- what a `for` goes through; each turn is charged here where its price is the same ------
 

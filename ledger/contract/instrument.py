@@ -52,6 +52,7 @@ class Instrument(Lowering):
     def method(self, function: ast.FunctionDef, key: str) -> ast.FunctionDef:
         body, _ = self.block(plain_body(function), ENTRY_GAS)
         function.name = f"self.{key}"
+        function.args.defaults = []  # each call passes every argument
         function.decorator_list, function.returns = [], None
         del function.args.args[0]
         for argument in function.args.args:
@@ -189,13 +190,8 @@ class Instrument(Lowering):
         """Each turn is charged in the body, or all before the loop if all of them will run."""
         whole = not can_leave(node.body, (ast.Break,))
         node.body, turn = self.block(node.body, TURN_GAS, charged=whole)
-        head = node.iter
+        lowered = self.head(node.iter, self.checked.heads[node])
         method = self.checked.heads[node]
-        arguments = [head]
-        if isinstance(head, ast.Call) and method != "each":
-            self.cost += compute_weight(head, self.checked.types)
-            arguments = head.args
-        lowered = [self.lower(item) for item in arguments]
         node.iter = call_helper(method, ast.Constant(turn if whole else 0), *lowered)
 
     def while_loop(self, node: ast.While) -> None:

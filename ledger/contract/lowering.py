@@ -11,7 +11,7 @@ import ast
 from ledger.contract.annotations import VALUE_NAMES, Declarations
 from ledger.contract.check import Checked
 from ledger.contract.functions import HOST_METHODS
-from ledger.contract.gas import GAS_REFERENCE, TEST_GAS, compute_weight
+from ledger.contract.gas import GAS_REFERENCE, TEST_GAS, TURN_GAS, compute_weight
 from ledger.contract.interface import name_signature
 from ledger.contract.model import external_name
 from ledger.contract.places import is_self
@@ -121,6 +121,36 @@ class Lowering:
         node.comparators = [self.lower(first), *map(self.branch, rest)]
         return call_helper(helper, node.left, *node.comparators) if helper else node
 
+    def head(self, node: ast.expr, method: str) -> list[ast.expr]:
+        """What a loop's helper is given: a list, or the arguments of range, enumerate, zip."""
+        arguments = [node]
+        if isinstance(node, ast.Call) and method != "each":
+            self.cost += compute_weight(node, self.checked.types)
+            arguments = node.args
+        return [self.lower(item) for item in arguments]
+
+    def lower_ListComp(self, node: ast.ListComp | ast.GeneratorExp) -> ast.expr:
+        """Its turns are paid before the first; what an `if` lets through pays for itself.
+
+        No `:=` may stand in the iterable, so that is `$m` of a tuple, whose second part is taken.
+        """
+        loop, method = node.generators[0], self.checked.heads[node]
+        given = self.head(loop.iter, method)
+        outer, self.cost = self.cost, TURN_GAS
+        if loop.ifs:
+            loop.ifs = [self.lower(loop.ifs[0]), *map(self.branch, loop.ifs[1:])]
+            element = self.branch(node.elt)
+        else:
+            element = self.lower(node.elt)
+        turn, self.cost = self.cost, outer
+        items = call_helper("gather", ast.Constant(turn), ast.Constant(method), *given)
+        loop.iter = name("$m")
+        made = ast.copy_location(ast.ListComp(element, [loop]), node)
+        both = ast.Tuple([ast.NamedExpr(name("$m", store=True), items), made], LOAD)
+        return ast.Subscript(both, ast.Constant(1), LOAD)
+
+    lower_GeneratorExp = lower_ListComp
+
     def lower_BinOp(self, node: ast.BinOp) -> ast.expr:
         divisor = self.checked.types.get(node.right)
         node.left, node.right = self.lower(node.left), self.lower(node.right)
@@ -138,7 +168,7 @@ class Lowering:
         if isinstance(index, ast.Slice):
             start = self.lower(index.lower) if index.lower else ast.Constant(0)
             end = self.lower(index.upper) if index.upper else ast.Constant(None)
-            return call_helper("slice", node.value, start, end)
+            return call_helper(self.checked.helpers[node], node.value, start, end)
         lowest = self.checked.types.get(index)
         node.slice = self.lower(index)
         if node in self.checked.helpers:
@@ -188,6 +218,9 @@ class Lowering:
             kind = self.checked.types.get(node)
             assert isinstance(kind, EnumType)
             return call_helper(helper, *node.args, ast.Constant(len(kind.members)))
+        if helper in ("spell", "sized"):
+            size = getattr(self.checked.types.get(node), "size", 20)
+            return call_helper(helper, *node.args, ast.Constant(size))
         if helper == "mul_div":
             rounding = node.args[3]
             assert isinstance(rounding, ast.Name)
@@ -196,7 +229,7 @@ class Lowering:
             return call_helper(helper, *owner, *node.args)
         if isinstance(function, ast.Name) and function.id == "list":
             return ast.Call(ast.Attribute(node.args[0], "list__", LOAD), [], [])
-        if isinstance(function, ast.Name) and function.id in VALUE_NAMES:
+        if isinstance(function, ast.Name) and function.id in (*VALUE_NAMES, "bytes"):
             return node.args[0]  # a conversion: its argument is tested
         return node
 

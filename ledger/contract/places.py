@@ -96,6 +96,8 @@ class Places:
         self.remotes: dict[
             ast.expr, tuple[str, str]
         ] = {}  # interface and method of each proxy call
+        self.heads: dict[ast.AST, str] = {}  # loops: the method of `Sized` that begins them
+        self.gathering = 0  # comprehensions around this place
         self.codecs: dict[ast.expr, int] = {}  # of abi_encode and abi_decode: their types' number
         self.locals: dict[str, Type] = {}  # of the method at hand
         self.declared: dict[str, StorageType] = {}  # the annotated ones
@@ -264,11 +266,14 @@ class Places:
         return owner.element
 
     def slice(self, node: ast.Subscript, part: ast.Slice, owner: Type) -> Type:
-        if owner != BYTES:
-            raise breach("type", node, "only bytes are sliced")
+        if owner != BYTES and (not isinstance(owner, SEQUENCES) or node.value in self.stored):
+            raise breach("type", node, "bytes and lists are sliced")
         for end in (part.lower, part.upper):
             if end is not None:
                 self.integer(end)
+        if isinstance(owner, SEQUENCES):
+            self.helpers[node] = "part"
+            return ListType(owner.element)
         self.helpers[node] = "slice"
         return BYTES
 

@@ -30,7 +30,7 @@ RULES_VERSION = 1
 RULES: dict[str, Rule] = {
     rule.name: rule
     for rule in (
-        Rule("source-size", "R1", "a source has at most 24,576 bytes", "split the contract"),
+        Rule("source-size", "R1", "a source has at most 49,152 bytes", "split the contract"),
         Rule(
             "source-ascii", "R1", "printable ASCII and newlines only", "use spaces and plain text"
         ),
@@ -39,7 +39,7 @@ RULES: dict[str, Rule] = {
         Rule("syntax", "R2", "Python 3.11's grammar", "run it through python3.11 first"),
         Rule("nesting", "R2", "brackets and trees nest at most 48 deep", "name the parts"),
         Rule("loop-depth", "R2", "loops nest at most 8 deep", "move the inner loops to a method"),
-        Rule("node-count", "R2", "at most 8,000 nodes in the tree", "split the contract"),
+        Rule("node-count", "R2", "at most 16,000 nodes in the tree", "split the contract"),
         Rule("literal", "R2", "ints below 2**256, text up to 1,024 characters", "shorten it"),
         Rule("form", "R3", "only the listed statements and expressions", "use a plainer form"),
         Rule("binding", "R4", "no store to a name that means something else", "rename it"),

@@ -6,7 +6,7 @@ What belongs here: how a method may be called and with what, for contracts and i
 import ast
 from collections.abc import Mapping
 
-from ledger.contract.annotations import Declarations
+from ledger.contract.annotations import Declarations, literal_fits
 from ledger.contract.model import Kind, MethodModel, Parameter, external_name
 from ledger.contract.rules import breach
 from ledger.contract.source import find_docstring
@@ -33,6 +33,8 @@ def parse_method(
     """The signature of a method; its body is left to `check`."""
     kind, payable, role, reentrant = read_decorators(node, fields, declared)
     arguments = node.args.args
+    if node.args.defaults and kind is not Kind.INTERNAL:
+        raise breach("form", node.args.defaults[0], "defaults are for _helpers only")
     if not arguments or arguments[0].arg != "self" or arguments[0].annotation is not None:
         raise breach("class", node, "the first parameter of a method is self")
     parameters = []
@@ -40,6 +42,9 @@ def parse_method(
         parameters.append(Parameter(item.arg, declared.read_value(item.annotation or item)))
         if isinstance(parameters[-1].type, TupleType):
             raise breach("type", item, "a parameter is a value, a Struct or a list")
+    for parameter, default in zip(parameters[::-1], node.args.defaults[::-1], strict=False):
+        if not isinstance(default, ast.Constant) or not literal_fits(default.value, parameter.type):
+            raise breach("type", default, "a default is a literal of its parameter's type")
     returns = None
     if not (isinstance(node.returns, ast.Constant) and node.returns.value is None):
         if node.returns is None:

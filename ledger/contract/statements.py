@@ -11,7 +11,7 @@ from ledger.contract.annotations import check_name
 from ledger.contract.calls import Calls
 from ledger.contract.model import Parameter, RecordModel
 from ledger.contract.parse import Parsed
-from ledger.contract.places import LIST_ITEMS_MAX, Type, inside, is_self
+from ledger.contract.places import Type, inside, is_self
 from ledger.contract.ranges import INT, TURNS_MAX, Range
 from ledger.contract.rules import breach
 from ledger.contract.types import (
@@ -46,7 +46,6 @@ class Statements(Calls):
         self.find_stored(self.body)
         self.expanded: dict[ast.AugAssign, ast.BinOp] = {}
         self.attempts: dict[ast.expr, tuple[str, ...]] = {}  # by call: the errors that are caught
-        self.heads: dict[ast.AST, str] = {}  # loops: the method of `Sized` that begins them
         self.settled: dict[str, Range] = {}  # of integer locals: what the last round found
         self.found: dict[str, Range] = {}  # in this round: what is stored,
         self.growth: dict[str, Range] = {}  # and what one `+=` or `-=` adds
@@ -145,8 +144,6 @@ class Statements(Calls):
             self.expect(value, self.declared[target.id])
             self.assigned.add(target.id)
         elif isinstance(target, ast.Name):
-            if isinstance(value, ast.List):
-                raise breach("type", value, "say of what: items: list[uint256] = []")
             self.store(target, self.value(value))
         else:
             self.store_place(target, value)
@@ -354,37 +351,3 @@ class Statements(Calls):
         self.block(body)
         self.loops -= 1
         self.assigned = before
-
-    def iterable(self, loop: ast.For, node: ast.expr) -> tuple[list[str], list[Type]]:
-        """The lists a `for` goes through, and the types each turn gives."""
-        function = node.func if isinstance(node, ast.Call) else None
-        name = function.id if isinstance(function, ast.Name) else ""
-        if not isinstance(node, ast.Call) or name not in ("range", "enumerate", "zip"):
-            self.heads[loop] = "each"
-            return self.listed([node])
-        if node.keywords or not 1 <= len(node.args) <= (3 if name == "range" else 8):
-            raise breach("type", node)
-        if name == "range":
-            self.heads[loop] = "span"
-            ends = [self.integer(item) for item in node.args]
-            start, stop = (Range(0, 0), ends[0]) if len(ends) == 1 else (ends[0], ends[1])
-            if len(ends) == 3:
-                return [], [start.join(stop)]
-            return [], [Range(start.low, max(start.low, stop.high - 1))]
-        lists, kinds = self.listed(node.args)
-        if name == "zip" and len(kinds) > 1:
-            self.heads[loop] = "together"
-            return lists, kinds
-        if name == "enumerate" and len(kinds) == 1:
-            self.heads[loop] = "numbered"
-            return lists, [Range(0, LIST_ITEMS_MAX - 1), *kinds]
-        raise breach("type", node, "enumerate(list), zip(list, list)")
-
-    def listed(self, nodes: list[ast.expr]) -> tuple[list[str], list[Type]]:
-        kinds: list[Type] = []
-        for node in nodes:
-            kind = self.value(node)
-            if not isinstance(kind, ListType | FixedListType):
-                raise breach("type", node, "a list, range(...), enumerate(...) or zip(...)")
-            kinds.append(inside(kind.element))
-        return [node.id for node in nodes if isinstance(node, ast.Name)], kinds

@@ -18,7 +18,7 @@ except ImportError:  # a bare CPython: Keccak in plain Python
 
 from ledger.contract.compile import compile_contract  # noqa: E402
 from ledger.errors import ContractRejected  # noqa: E402
-from tests.contract.programs import run, write_program  # noqa: E402
+from tests.contract.programs import PRELUDE, run, write_program  # noqa: E402
 
 ODD = (
     rb'"\d"', b"1if a else 2", b"a is 5", b'f"{d["a"]}"', b"(" * 120 + b"a" + b")" * 120,
@@ -26,6 +26,22 @@ ODD = (
     b"(" * 46 + b"a" + b")" * 46, b"not " * 40 + b"(a < b)", b"- " * 40 + b"b",
     b"0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF", b"(a < b) < 3",
 )  # fmt: skip
+
+
+GATHERED = (
+    "return sum(x * i if x > 2 and a > 1 else x // 3 for i, x in enumerate(data) if x < 9**9)",
+    "return sum(sum(y % (x + 1) for y in data) for x in data) + len([i for i in range(n) if i])",
+    "return max([data[i] + data[-i - 1 + len(data)] for i in range(len(data))] + [a % 7])",
+    "return sorted([x % 5 for x in data if x > 1 if x != 3])[0]",
+)
+"""Comprehensions, whose frames and variables are other ones since CPython 3.12."""
+
+
+def gathered(body: str) -> bytes:
+    signature = "a: uint256, b: int64, n: uint8, data: list[uint64]"
+    return (
+        f"{PRELUDE}    @write\n    def run(self, {signature}) -> int256:\n        {body}\n".encode()
+    )
 
 
 def verdict(source: bytes) -> str:
@@ -53,6 +69,10 @@ def main(count: int) -> None:
             [pick.randrange(2**64) for _ in range(pick.randrange(5))],
         )
         digest.update(repr(run(compile_contract(source), arguments, 100_000)).encode())
+    for body in GATHERED:
+        for data in ([], [4, 1, 3], list(range(40))):
+            given = 2**255, -1, len(data), data
+            digest.update(repr(run(compile_contract(gathered(body)), given, 100_000)).encode())
     for path in sorted((ROOT / "contracts_py").glob("*.py")):
         digest.update(f"{path.name} {verdict(path.read_bytes())}".encode())
     for seed in range(count):

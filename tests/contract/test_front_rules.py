@@ -64,11 +64,11 @@ attribute  | return data.gi_frame.f_back
 attribute  | return "{0.__class__}".format(self)
 form       | return f"{self!r}"
 type       | return "%s" % a
-attribute  | return data.decode()
+attribute  | return data.decode("ascii")
 attribute  | return self.text.format_map(xs)
 attribute  | return self.text.upper()
 attribute  | return self.text.split()
-attribute  | return data.hex()
+attribute  | return data.hex(":")
 attribute  | return xs.insert(0, 1)
 attribute  | return xs.sort()
 attribute  | return xs.index(1)
@@ -90,8 +90,8 @@ form       | import os
 form       | from ledger.contract import view
 form       | return {1: 2}
 form       | return {1, 2}
-form       | return [c for c in xs]
-form       | return sum(c for c in xs)
+type       | return [c for c in xs]
+form       | return sum(c for c in xs for d in xs)
 form       | assert a
 form       | return a / 2
 form       | return a @ a
@@ -103,7 +103,7 @@ form       | return a is b
 form       | return a is not b
 form       | async def f(): pass
 form       | return await a
-form       | print(a) ; a += 1 ; c = d = a ; return [a for a in xs]
+name       | print(a) ; a += 1 ; c = d = a ; return [a for a in xs]
 form       | for c in xs:\n    pass\nelse:\n    pass\nreturn a
 form       | while a > 1:\n    break\nelse:\n    pass\nreturn a
 form       | raise Refused(1) from Refused(2)
@@ -144,8 +144,8 @@ name       | return int("5")
 name       | return hash(a)
 name       | return id(a)
 name       | return pow(a, a, a)
-name       | return sorted(xs)
-name       | return bytes(10000000000)
+type       | return sorted(xs)
+type       | return bytes(10000000000)
 type       | return list(range(10))
 name       | return getattr(self, "total")
 name       | return type(a)
@@ -167,7 +167,7 @@ type       | return a + True
 type       | return a + "x"
 type       | return "x" * 5
 type       | return data * a
-form       | return [0] * a
+type       | return [0] * a
 type       | return a or 1
 type       | return not a
 type       | return None
@@ -176,7 +176,7 @@ type       | while xs:\n    pass\nreturn 2
 type       | c = 1\nc = True\nreturn a
 type       | c = []\nreturn a
 type       | c: list[uint64] = [True]\nreturn a
-type       | c: list[uint64] = xs + xs\nreturn a
+type       | c: list[uint64] = xs * 2\nreturn a
 type       | c: list[uint8] = xs\nreturn a
 type       | return data == "text"
 type       | return 1 if a < data else 2
@@ -611,7 +611,7 @@ def test_bounds_on_loops_nodes_and_depth_are_met_exactly() -> None:
 
     compile_contract(loops(8))
     assert refusal(loops(9)) == "loop-depth"
-    assert refusal(module("a=1;" * 2_000 + "return a")) == "node-count"
+    assert refusal(module("a=1;" * 4_000 + "return a")) == "node-count"
     compile_contract(module("return " + "(" * 40 + "a" + ")" * 40))
     depth = next(n for n in range(99) if is_refused(module("return " + "-" * n + "b")))
     assert 40 < depth <= TREE_DEPTH_MAX
