@@ -25,6 +25,7 @@ from ledger.contract.gas import (
     GAS_SOURCE_TOKEN,
 )
 from ledger.contract.interface import UNAUTHORIZED, Entry, ErrorCodec
+from ledger.contract.library import price_libraries
 from ledger.contract.messages import BlockContext, Message, Outcome, Status
 from ledger.contract.model import Kind
 from ledger.contract.program import Program, make_record
@@ -121,7 +122,8 @@ def price_source(source: bytes) -> int:
     """Gas for a source to be checked, compiled and kept, beside its call data's."""
     if len(source) > SOURCE_BYTES_MAX:
         return GAS_SOURCE_BYTE * len(source)  # refused by its size, before it is read
-    return GAS_SOURCE_BYTE * len(source) + GAS_SOURCE_TOKEN * len(_TOKEN.findall(source))
+    tokens = GAS_SOURCE_TOKEN * len(_TOKEN.findall(source))
+    return GAS_SOURCE_BYTE * len(source) + tokens + price_libraries(source)
 
 
 # ---- one call ------------------------------------------------------------------------------------

@@ -109,6 +109,44 @@ def test_the_deployer_replaces_a_source_and_its_storage_stays() -> None:
     assert [log.topics for log in receipt.logs] == [(topic, CONTRACT.rjust(32, b"\0"), old, new)]
 
 
+MIGRATING = (
+    SECOND
+    + """
+    def migrate(self) -> None:
+        self._total = self._total + 1_000
+        self.factor = 7
+"""
+)
+
+
+def test_migrate_runs_once_in_the_transaction_that_upgrades() -> None:
+    chain = make_meter()
+    done = add_block(chain, [upgrade(DEPLOYER, 2, MIGRATING)])
+    assert done.receipts[0].status == 1, done.receipts[0].output
+    assert int.from_bytes(read(chain, CONTRACT, "total()")) == 1_005
+    done = add_block(chain, [call(DEPLOYER, 3, CONTRACT, "migrate()")])
+    assert done.receipts[0].status == 0, "nobody calls it"
+    assert int.from_bytes(read(chain, CONTRACT, "total()")) == 1_005
+
+
+def test_migrate_is_not_run_by_a_deployment() -> None:
+    chain = make_chain()
+    add_block(chain, [deploy(MIGRATING)])
+    assert int.from_bytes(read(chain, CONTRACT, "total()")) == 0
+
+
+def test_a_migration_that_fails_leaves_the_old_source_and_no_history() -> None:
+    chain = make_meter()
+    failing = MIGRATING.replace("self.factor = 7", "self.factor = 7 // (self._total - 1_005)")
+    done = add_block(chain, [upgrade(DEPLOYER, 2, failing)])
+    assert done.receipts[0].status == 0
+    assert done.receipts[0].output[:4] == abi.selector("Panic(uint256)")
+    assert done.receipts[0].logs == ()
+    state = chain.state_at()
+    assert state.get_code(CONTRACT) == FIRST.encode()
+    assert list_sources(state, CONTRACT) == [(1, keccak256(FIRST.encode()))]
+
+
 def test_who_is_neither_owner_nor_approved_upgrades_nothing() -> None:
     chain = make_meter()
     done = add_block(chain, [upgrade(OTHER, 0, SECOND)])
