@@ -11,7 +11,7 @@ from ledger.contract.messages import Runner
 from ledger.contract.rules import RULES_VERSION
 from ledger.errors import BlockPruned, StoreError, UnknownRules
 from ledger.genesis import Genesis
-from ledger.permissions import read_rules_version
+from ledger.permissions import find_rules_version, read_rules
 from ledger.receipt import Receipt, decode_receipts
 from ledger.state.state import State, StateCache
 from ledger.store.base import Store
@@ -35,6 +35,7 @@ class History:
     _unflushed: Unflushed
     _cache: StateCache
     _headers: OrderedDict[Height, Header]
+    _rules: tuple[Hash32, tuple[tuple[Height, int], ...]] | None = None  # as of a state root
 
     def state_at(self, height: Height | None = None) -> State:
         """The state after a block; the head's without one. Raises StoreError if it was pruned."""
@@ -134,7 +135,10 @@ class History:
 
         Raises UnknownRules where this program lacks it.
         """
-        version = read_rules_version(self._head_state(), height)
+        root = self.head.state_root
+        if self._rules is None or self._rules[0] != root:  # asked several times for each block
+            self._rules = root, read_rules(self._head_state())
+        version = find_rules_version(self._rules[1], height)
         if version > RULES_VERSION:
             raise UnknownRules(height, version, RULES_VERSION)
         return version

@@ -96,8 +96,13 @@ def read_rules(state: StorageReader) -> tuple[tuple[Height, int], ...]:
 
 def read_rules_version(state: StorageReader, height: Height) -> int:
     """The version of the rules for a block, read from its parent's state."""
+    return find_rules_version(read_rules(state), height)
+
+
+def find_rules_version(rules: tuple[tuple[Height, int], ...], height: Height) -> int:
+    """The version of the rules for a block by what is scheduled."""
     version = FIRST_RULES
-    for start, scheduled in read_rules(state):
+    for start, scheduled in rules:
         if start <= height:
             version = scheduled
     return version

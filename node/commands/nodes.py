@@ -18,6 +18,8 @@ from node.commands.common import (
 )
 from node.service import install_service
 
+IN_THE_WORDS = ("explanation", "evidence", "missingSince", "timeMs", "well")
+"""Of a status: what the sentences below the table say better, and what only programs read."""
 CONFIG_HELP = "The node's settings, node.toml."
 
 
@@ -90,7 +92,7 @@ def status(rpc: str, as_json: bool) -> None:
         return
     table = make_table("what", "value")
     for key, value in answer.items():
-        if key not in ("explanation", "evidence"):  # the one tells of the other
+        if key not in IN_THE_WORDS:
             table.add_row(key, escape(printable(describe(value))))
     console.print(table)
     say(answer.get("explanation", ""), soft_wrap=False)
