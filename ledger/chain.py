@@ -81,7 +81,6 @@ class Chain(History):
         self.flush_blocks = min(max(1, flush_blocks), FLUSH_BLOCKS_MAX)
         self.states_kept = max(states_kept, STATES_KEPT_MIN)
         self.pins: set[Height] = set()  # whose states stay readable: peers fetch snapshots
-        self.is_mined = genesis.consensus == "pow"
         self.reopen()
 
     # Opening.

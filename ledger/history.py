@@ -19,6 +19,7 @@ from ledger.store.members import load_changes, load_validators
 from ledger.transition import run_message
 from ledger.types import Address, Hash32, Height
 from ledger.unflushed import PastReader, Unflushed
+from ledger.work import SETTLED_BLOCKS
 
 CALL_READS_MAX = 2_000  # nodes of an old state in one call: up to 1 ms each, on a Pi several
 HEADERS_CACHED = 1_024  # about 600 bytes each
@@ -109,6 +110,21 @@ class History:
             if len(self._headers) > HEADERS_CACHED:
                 self._headers.popitem(last=False)
         return header
+
+    @property
+    def is_mined(self) -> bool:
+        """Whether blocks are sealed by work, so that no block is ever final."""
+        return self.genesis.consensus == "pow"
+
+    @property
+    def safe_height(self) -> Height:
+        """Up to here blocks are settled: final, or with SETTLED_BLOCKS on top."""
+        return max(0, self.head.number - SETTLED_BLOCKS) if self.is_mined else self.head.number
+
+    @property
+    def final_height(self) -> Height:
+        """Up to here no block is ever withdrawn: of a mined chain that holds for genesis alone."""
+        return 0 if self.is_mined else self.head.number
 
     # Inside.
 

@@ -27,11 +27,13 @@ class ValidatorChanges:
             complete_to, heights = unpack_items(saved, "validator changes", int, tuple)
             self.heights = [int(height) for height in heights]
             self._complete_to = complete_to
-        for height in range(self._complete_to + 1, chain.head.number + 1):
+        for height in range(self._complete_to + 1, 0 if chain.is_mined else chain.head.number + 1):
             self.note(chain.header(height))
 
     def note(self, header: Header) -> None:
         """Take in the next block, and those before it that a failing disk kept from being told."""
+        if self._chain.is_mined:
+            return  # its headers name no validators
         missed = range(self._complete_to + 1, header.number)
         for one in (*map(self._chain.header, missed), header):
             if one.mix_hash != one.extra_data:

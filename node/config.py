@@ -100,6 +100,14 @@ SETTINGS = (
         choices=("none", "process"),
     ),
     Setting("contracts.memory_mb", 256, "What that worker may allocate, in MB.", 64, 65_536),
+    Setting(
+        "miner.enabled", True, "Proof of work only: whether this node mines, or follows alone."
+    ),
+    Setting(
+        "miner.hashes_per_s",
+        20_000,
+        "Proof of work only: no faster than this, so that a Pi stays cool; 0 for all of a core.",
+    ),
     Setting("threads", 2, "Threads that recover the senders of transactions.", 1, 64),
     Setting("log.level", "info", "Least level that is logged.", choices=LEVELS),
     Setting("log.format", "text", "`text`, or `json`: an object a line.", choices=FORMATS),
@@ -148,6 +156,8 @@ class Config:
     sync_snapshot_blocks: int
     contracts_isolation: str
     contracts_memory_mb: int
+    miner_enabled: bool
+    miner_hashes_per_s: int
     threads: int
     log_level: str
     log_format: str

@@ -37,6 +37,8 @@ MNEMONIC = "test test test test test test test test test test test junk"
 CHAIN_ID = 1947
 BALANCE_WEI = 10_000 * 10**18
 HOST = "127.0.0.1"
+DEVNET_HASHES_PER_S = 20_000
+"""Of each miner, a few percent of a core; the difficulty is set to a block a second of them all."""
 READY_S_MAX = 60.0
 """A Raspberry Pi starts four nodes one after another."""
 STOP_S_MAX = 20.0
@@ -163,6 +165,7 @@ def prepare(
         _check_free(port + index)
     settings: dict[str, str | int | bool | tuple[str, ...]] = {
         "rpc.unlocked_mnemonic": MNEMONIC,
+        "miner.hashes_per_s": DEVNET_HASHES_PER_S,
     }
     network_file = data / NETWORK_FILE
     if network_file.exists():
@@ -178,6 +181,8 @@ def prepare(
             administrator=next(iter(unlocked)),
             anyone_deploys=True,
             alloc=dict.fromkeys(unlocked, BALANCE_WEI),
+            consensus=consensus,
+            difficulty=DEVNET_HASHES_PER_S * nodes,
             block_period_ms=0,
             empty_block_period_s=empty_block_period_s,
             simulated=True,

@@ -14,6 +14,7 @@ from node.recent import Full
 
 OnBlock = Callable[[Full], None]
 OnPending = Callable[[list[Transaction]], None]
+OnWithdrawn = Callable[[list[Full]], None]
 OnSync = Callable[[bool], None]
 T = TypeVar("T")
 
@@ -24,11 +25,16 @@ class Feed:
         self._on_block: dict[int, OnBlock] = {}
         self._on_pending: dict[int, OnPending] = {}
         self._on_sync: dict[int, OnSync] = {}
+        self._on_withdrawn: dict[int, OnWithdrawn] = {}
         self._count = 0
 
     def on_block(self, listener: OnBlock) -> Callable[[], None]:
         """Listen to committed blocks; the result ends it."""
         return self._enter(self._on_block, listener)
+
+    def on_withdrawn(self, listener: OnWithdrawn) -> Callable[[], None]:
+        """Listen to blocks that another branch has taken the place of, oldest first."""
+        return self._enter(self._on_withdrawn, listener)
 
     def on_pending(self, listener: OnPending) -> Callable[[], None]:
         """Listen to transactions newly in the pool."""
@@ -40,6 +46,9 @@ class Feed:
 
     def publish_block(self, full: Full) -> None:
         self._tell(self._on_block, full)
+
+    def publish_withdrawn(self, blocks: list[Full]) -> None:
+        self._tell(self._on_withdrawn, blocks)
 
     def publish_pending(self, transactions: list[Transaction]) -> None:
         self._tell(self._on_pending, transactions)

@@ -40,6 +40,8 @@ LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
 NETWORK_FILE_BYTES_MAX = 8_000_000
 """A hundred validators and the sources of some contracts; far above it is another kind of file."""
 PEERS_MAX = 1_000
+DIFFICULTY = 400_000
+"""Of proof of work: 5 s a block with four miners at their default of 20,000 hashes a second."""
 KEY_BYTES = 32
 EXPIRY_S = 30 * 86_400
 """How long a proposal waits for votes: operators may be on holiday."""
@@ -124,6 +126,8 @@ def create_network(
     votes_needed: int = 0,
     expiry_s: int = EXPIRY_S,
     alloc: Mapping[Address, int] | None = None,
+    consensus: str = "qbft",
+    difficulty: int = DIFFICULTY,
     block_period_ms: int = 1_000,
     empty_block_period_s: int = 0,
     round_timeout_ms: int = 2_000,
@@ -139,8 +143,8 @@ def create_network(
 
     `hosts` has one name per node, or one for all of them (127.0.0.1 without). On one host node i
     (from 0) listens on peer_port + i and rpc_port + i, else all on the same ports; `rpc_ports` and
-    `peer_ports` name them one by one. `settings` are written into every node.toml. Raises
-    NodeError.
+    `peer_ports` name them one by one. `difficulty` is for consensus "pow". `settings` are
+    written into every node.toml. Raises NodeError.
     """
     if len(hosts) not in (0, 1, nodes):
         raise NodeError(f"{len(hosts)} hosts for {nodes} nodes: give one for each, or one for all")
@@ -177,6 +181,8 @@ def create_network(
             chain_id=chain_id,
             timestamp=int(time.time()) if timestamp is None else timestamp,
             validators=tuple(addresses),
+            consensus=consensus,
+            difficulty=difficulty if consensus == "pow" else 1,
             block_period_ms=block_period_ms,
             empty_block_period_s=empty_block_period_s,
             round_timeout_ms=round_timeout_ms,

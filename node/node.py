@@ -15,8 +15,6 @@ from typing import Any
 from ledger.block import Block, Certificate
 from ledger.chain import FLUSH_BLOCKS_MAX, Chain, Committed
 from ledger.consensus import events as ev
-from ledger.consensus.qbft import Qbft
-from ledger.consensus.settings import Settings
 from ledger.contract.messages import Runner
 from ledger.crypto.address import address_of
 from ledger.errors import EncodingError, GasLimitExceeded, NonceTooHigh, StoreError
@@ -25,23 +23,25 @@ from ledger.pool import Pool
 from ledger.state.state import State
 from ledger.store.base import Store
 from ledger.transaction import Transaction
-from ledger.types import Address
+from ledger.types import Address, Height
 from node.changes import ValidatorChanges
-from node.compact import Compact, decode_proposal
+from node.compact import Compact
 from node.config import Config
+from node.engines import make_engine
 from node.errors import NodeError
 from node.exchange import Exchange
 from node.feed import Feed
 from node.gossip import Gossip
 from node.intake import Intake
-from node.interpreter import Interpreter, now_ms
+from node.interpreter import now_ms
 from node.keys import claim_signer_record
 from node.log import Log
+from node.mined import MinedInterpreter, MinedSync
 from node.network_files import NetworkFile
 from node.peers.connection import Identity, Peer
 from node.peers.identity import load_or_make_certificate, make_peer_tls
 from node.peers.network import PeerNetwork
-from node.recent import RecentBlocks
+from node.recent import RecentBlocks, Withdrawn, make_full
 from node.rpc.filters import Filters
 from node.status import describe_node, describe_peers, describe_sync, explain
 from node.sync import Sync, SyncSettings
@@ -104,7 +104,7 @@ class Node:
         self.network = self._make_network(private_key)
         self.compact = Compact(self.pool.get, lambda: self.chain.head.number, self.exchange.deliver)
         self.gossip = Gossip(self.network, self.pool, self.compact)
-        self.sync = Sync(
+        self.sync = (MinedSync if self.chain.is_mined else Sync)(
             self.chain,
             self.network,
             self._import_block,
@@ -116,28 +116,7 @@ class Node:
         )
         self.sync_server = Server(self.chain)
         self.history = History(self.chain, self.sync, config.store_bodies_days, log)
-        self.engine = Qbft(
-            Settings(
-                chain_id=genesis.chain_id,
-                genesis_hash=self.chain.genesis_hash,
-                round_timeout_ms=genesis.round_timeout_ms,
-                round_timeout_ms_max=genesis.round_timeout_ms_max,
-                block_period_ms=genesis.block_period_ms,
-                empty_block_period_s=genesis.empty_block_period_s,
-                sign_without_record=config.key_sign_without_record,
-            ),
-            private_key,
-            decode=decode_proposal(self.pool.get),
-        )
-        self.interpreter = Interpreter(
-            self.engine,
-            self.chain,
-            self.exchange,
-            self._build,
-            self._committed,
-            self._note_work,
-            log,
-        )
+        self.engine, self.interpreter = make_engine(self, private_key)
         self.watch = Watch(self, private_key)
         self._flushed_height = self.chain.head.number
         self._flushed_at = time.monotonic()
@@ -195,6 +174,8 @@ class Node:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.interpreter.stop()
         await self.network.stop()
+        if isinstance(self.interpreter, MinedInterpreter):
+            await self.interpreter.mining.close()
         try:
             self._save_filters()
             self.changes.save()
@@ -269,6 +250,8 @@ class Node:
         if not self._work_told:
             # After the client has its answer: a lone validator makes the block at once.
             asyncio.get_running_loop().call_soon(self._tell_work)
+        elif self.chain.is_mined:  # so that what is being mined takes them in, in a while
+            asyncio.get_running_loop().call_soon(self.interpreter.feed, ev.WorkWaiting(True))
 
     def head_state(self, accounts: int = 1) -> State:
         """The head's state, to read so many accounts of: each is read from the trie once."""
@@ -289,7 +272,7 @@ class Node:
             return False
         return self.pool.has_pending(self.chain.genesis.base_fee, self.head_state().get_nonce)
 
-    def _note_work(self) -> bool:
+    def note_work(self) -> bool:
         """Whether work waits, noted as what the engine is about to be told."""
         self._work_told = self.has_work()
         return self._work_told
@@ -302,7 +285,7 @@ class Node:
 
     # Blocks.
 
-    def _build(self) -> Block:
+    def build(self) -> Block:
         """A block on the head of what waits; what can never run is forgotten."""
         get_nonce = self.head_state(self.pool.size).get_nonce
         candidates = self.pool.pending(self.chain.genesis.base_fee, get_nonce)
@@ -317,8 +300,8 @@ class Node:
                 self.log.seldom("pool", "a waiting transaction cannot run", why=error)
         return built.block
 
-    def _committed(self, committed: Committed) -> bool:
-        """A block is final and durable here: tell everybody; whether work is left."""
+    def commit(self, committed: Committed) -> bool:
+        """A block is on the chain, durably: tell everybody; whether work is left."""
         block = committed.block
         self.pool.remove_included(block.transactions)
         self.gossip.note_included(block.transactions)
@@ -336,7 +319,15 @@ class Node:
         if any(log.address == NETWORK_CONTRACT for one in committed.receipts for log in one.logs):
             check = self.exchange.check_peer
             self.network.recheck(lambda address: check(address, dialed=False) is None)
-        return self._note_work()
+        return self.note_work()
+
+    def withdraw(self, first: Height, blocks: Sequence[Withdrawn]) -> None:
+        """From block `first` on the chain is another, and these were on it: tell everybody."""
+        self._head_state = None
+        self.recent.forget(first)
+        gone = [make_full(block, receipts) for block, receipts in blocks]
+        self.filters.withdraw(first, gone)
+        self.feed.publish_withdrawn(gone)
 
     def _import_block(self, peer: Peer, block: Block, certificate: Certificate) -> bool:
         """Hand a verified block of `peer` to the engine; whether it is the head now."""

@@ -27,6 +27,20 @@ class Full:
     log_index: tuple[int, ...]
 
 
+Withdrawn = tuple[Block, tuple[Receipt, ...]]
+"""A block that was on the chain until another branch took its place, and what it did there."""
+
+
+def make_full(block: Block, receipts: tuple[Receipt, ...]) -> Full:
+    """A block with the numbers of its logs."""
+    starts: list[int] = []
+    count = 0
+    for receipt in receipts:
+        starts.append(count)
+        count += len(receipt.logs)
+    return Full(block, receipts, tuple(starts))
+
+
 class RecentBlocks:
     """Reads blocks with receipts from a chain, keeping the last ones read or committed."""
 
@@ -37,12 +51,7 @@ class RecentBlocks:
 
     def add(self, block: Block, receipts: tuple[Receipt, ...]) -> Full:
         """Keep a block, let go of the one asked for longest ago."""
-        starts: list[int] = []
-        count = 0
-        for receipt in receipts:
-            starts.append(count)
-            count += len(receipt.logs)
-        full = Full(block, receipts, tuple(starts))
+        full = make_full(block, receipts)
         old = self._kept.pop(block.number, None)
         if old is not None:
             self._transactions -= len(old.block.transactions)
@@ -62,6 +71,11 @@ class RecentBlocks:
             self._kept.move_to_end(height)
             return full
         return self.add(self._chain.block(height), self._chain.receipts(height))
+
+    def forget(self, first: Height) -> None:
+        """Let go of the blocks from `first` on, which are others now."""
+        for height in [one for one in self._kept if one >= first]:
+            self._transactions -= len(self._kept.pop(height).block.transactions)
 
     def find(self, transaction_hash: Hash32) -> tuple[Full, int] | None:
         """The block that includes a transaction and its index there; None where none does."""

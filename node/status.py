@@ -12,6 +12,7 @@ from ledger.crypto.address import to_checksum
 from ledger.permissions import read_candidates, read_rules
 from ledger.types import Address
 from node.explanation import Situation, is_well, say_all
+from node.mined import MinedInterpreter
 
 if TYPE_CHECKING:
     from node.node import Node
@@ -80,9 +81,10 @@ def explain(node: "Node", at_ms: int) -> dict[str, Any]:
     connected = [node.address, *node.network.peers]
     missing = [one for one in told.missing if one not in connected or node.pool.size]
     facts = read_situation(node, told, names)
-    return {
+    figures = {
         "network": chain.genesis.name,
         "chainId": chain.genesis.chain_id,
+        "consensus": chain.genesis.consensus,
         "head": chain.head.number,
         "headHash": "0x" + chain.head.hash.hex(),
         "headAgeSeconds": max(0, int(time.time()) - chain.head.timestamp),
@@ -106,6 +108,11 @@ def explain(node: "Node", at_ms: int) -> dict[str, Any]:
         "well": is_well(facts),
         "explanation": say_all(facts),
     }
+    if isinstance(node.interpreter, MinedInterpreter):
+        mined = node.interpreter.describe()
+        mined["explanation"] = f"{figures['explanation']} {mined['explanation']}"
+        figures |= mined
+    return figures
 
 
 def read_situation(node: "Node", told: Any, names: dict[Address, str]) -> Situation:

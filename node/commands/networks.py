@@ -6,8 +6,10 @@ from pathlib import Path
 import click
 
 from ledger.crypto.address import to_checksum
+from ledger.genesis import ENGINES
 from node.commands import members
 from node.commands.common import ADDRESS, console, make_table, say
+from node.network_files import DIFFICULTY
 
 
 @click.command()
@@ -15,8 +17,8 @@ from node.commands.common import ADDRESS, console, make_table, say
               help="How many validators.")  # fmt: skip
 @click.option("--port", default=8545, show_default=True, type=click.IntRange(1, 65_535),
               help="Validator i answers on PORT + i.")  # fmt: skip
-@click.option("--consensus", default="qbft", show_default=True, type=click.Choice(["qbft"]),
-              help="The engine.")  # fmt: skip
+@click.option("--consensus", default="qbft", show_default=True, type=click.Choice(ENGINES),
+              help="The engine: final blocks by votes, or proof of work.")  # fmt: skip
 @click.option("--data", type=click.Path(file_okay=False, path_type=Path),
               help="Folder to keep the chain in.  [default: a temporary one]")  # fmt: skip
 @click.option("--empty-block-period", default=0, show_default=True, type=click.IntRange(0),
@@ -75,6 +77,10 @@ for command in (members.propose, members.vote, members.members, members.rotate, 
               help="Account that may transact; given once or more, others may not.")  # fmt: skip
 @click.option("--deployer", "deployers", type=ADDRESS, multiple=True,
               help="Account that may deploy contracts; may be repeated.")  # fmt: skip
+@click.option("--consensus", default="qbft", show_default=True, type=click.Choice(ENGINES),
+              help="The engine: final blocks by votes, or proof of work.")  # fmt: skip
+@click.option("--difficulty", default=DIFFICULTY, show_default=True, type=click.IntRange(1),
+              help="Of proof of work: hashes that a block takes; it never changes.")  # fmt: skip
 @click.option("--block-period-ms", default=1_000, show_default=True, type=click.IntRange(0),
               help="Least time between two blocks.")  # fmt: skip
 @click.option("--rpc-port", default=8545, show_default=True, type=click.IntRange(1, 65_535),
@@ -93,6 +99,8 @@ def new(
     proposal_days: int,
     accounts: tuple[bytes, ...],
     deployers: tuple[bytes, ...],
+    consensus: str,
+    difficulty: int,
     block_period_ms: int,
     rpc_port: int,
     peer_port: int,
@@ -118,6 +126,8 @@ def new(
         accounts=accounts,
         accounts_only=bool(accounts),
         deployers=deployers,
+        consensus=consensus,
+        difficulty=difficulty,
         block_period_ms=block_period_ms,
         rpc_port=rpc_port,
         peer_port=peer_port,

@@ -10,6 +10,7 @@ from typing import Any
 from ledger.crypto.address import to_checksum
 from ledger.crypto.keccak import keccak256
 from ledger.types import Address
+from ledger.work import SETTLED_BLOCKS
 from node.rpc.context import METHODS, Context, get_height
 from node.rpc.format import format_transaction
 from node.rpc.parameters import LATEST, BlockTag, Parameter, parse_block, parse_data
@@ -62,12 +63,13 @@ def syncing(context: Context) -> Json | bool:
 
 @METHODS.method("eth_mining")
 def mining(context: Context) -> bool:
-    return context.node.address in context.node.chain.validators
+    told = context.node.explain()
+    return bool(told.get("mining", context.node.address in context.node.chain.validators))
 
 
 @METHODS.method("eth_hashrate")
 def hashrate(context: Context) -> str:
-    return "0x0"
+    return hex(context.node.explain().get("hashesPerSecond", 0))
 
 
 @METHODS.method("eth_coinbase")
@@ -126,6 +128,8 @@ def network_info(context: Context) -> Json:
         "chainId": genesis.chain_id,
         "genesisHash": "0x" + chain.genesis_hash.hex(),
         "consensus": genesis.consensus,
+        "difficulty": genesis.difficulty,
+        "settledBlocks": SETTLED_BLOCKS if chain.is_mined else 0,
         "validators": _addresses(chain.validators),
         "gasLimit": genesis.gas_limit,
         "baseFee": genesis.base_fee,

@@ -62,7 +62,8 @@ class Context:
 def find_height(context: Context, tag: BlockTag) -> Height | None:
     """The height that a tag names; None where there is no such block.
 
-    Every block here is final, so latest, safe, finalized and pending are the head.
+    Where every block is final, latest, safe, finalized and pending are the head. On a mined chain
+    safe is the newest settled block, and finalized genesis: nothing else is for ever.
     """
     chain = context.node.chain
     head = chain.head.number
@@ -70,7 +71,8 @@ def find_height(context: Context, tag: BlockTag) -> Height | None:
         return tag.height if tag.height <= head else None
     if tag.block_hash is not None:
         return chain.height_of(tag.block_hash)
-    return 0 if tag.name == "earliest" else head
+    named = {"earliest": 0, "safe": chain.safe_height, "finalized": chain.final_height}
+    return named.get(tag.name or "", head)
 
 
 def get_height(context: Context, tag: BlockTag) -> Height:

@@ -25,19 +25,34 @@ FILTERS_MAX = 1_000
 """Open at once; the one polled longest ago makes room."""
 PENDING_KEPT_MAX = 4_096
 """Hashes of waiting transactions held for one filter; older ones are let go."""
+WITHDRAWN_KEPT_MAX = 10_000
+"""Logs that a reorganisation removed, held for one filter: as many as one answer has at most."""
 PENDING_FILTERS_MAX = 32
 """Filters that hold such hashes: 32 times 4,096 are some 10 MB."""
 
 
 @dataclass(slots=True)
 class Filter:
-    """`next_height` is the first block not yet reported; `logs` None for a filter of blocks."""
+    """`next_height` is the first block not yet reported, and was `first` when the filter was made;
+    `logs` None for a filter of blocks. `removed` are logs it reported of blocks since withdrawn."""
 
     kind: str  # "logs", "blocks" or "pending"
     next_height: Height
     logs: LogFilter | None = None
     polled_at_s: float = field(default_factory=time.time)
+    first: Height | None = None
     pending: deque[Hash32] = field(default_factory=lambda: deque(maxlen=PENDING_KEPT_MAX))
+    removed: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=WITHDRAWN_KEPT_MAX))
+
+    def __post_init__(self) -> None:
+        if self.first is None:
+            self.first = self.next_height
+
+    def take_removed(self) -> list[dict[str, Any]]:
+        """What is to be reported before anything new."""
+        removed = list(self.removed)
+        self.removed.clear()
+        return removed
 
 
 class Filters:
@@ -85,13 +100,25 @@ class Filters:
             if one.kind == "pending":
                 one.pending.extend(transaction.hash for transaction in transactions)
 
+    def withdraw(self, first: Height, blocks: list[Full]) -> None:
+        """From `first` on the chain has other blocks than these, oldest first: what was reported of
+        them is reported as removed, and the new ones are read."""
+        for one in self._filters.values():
+            if one.kind == "pending" or one.next_height <= first:
+                continue
+            for full in reversed(blocks if one.logs is not None else []):
+                if full.block.number >= (one.first or 0) and full.block.number < one.next_height:
+                    one.removed.extend(select_removed(full, one.logs))
+            one.next_height = first
+            self.changed = True
+
     def dump(self) -> bytes:
         """All filters but those of waiting transactions, to be loaded after a restart."""
         import msgpack
 
         self.changed = False
         kept = [
-            [key, one.kind, one.next_height, one.polled_at_s, _dump_logs(one.logs)]
+            [key, one.kind, one.next_height, one.polled_at_s, _dump_logs(one.logs), one.first]
             for key, one in self._filters.items()
             if one.kind != "pending"
         ]
@@ -103,9 +130,9 @@ class Filters:
         import msgpack
 
         try:
-            for key, kind, next_height, polled_at_s, logs in msgpack.unpackb(data):
+            for key, kind, next_height, polled_at_s, logs, *first in msgpack.unpackb(data):
                 self._filters[str(key)] = Filter(
-                    str(kind), int(next_height), _load_logs(logs), float(polled_at_s)
+                    str(kind), int(next_height), _load_logs(logs), float(polled_at_s), *first
                 )
         except (ValueError, TypeError, msgpack.UnpackException) as error:
             raise NodeError(f"the saved filters cannot be read: {error}") from error
@@ -141,6 +168,13 @@ def select_logs(full: Full, logs: LogFilter) -> Iterator[dict[str, Any]]:
                 for choices, topic in zip(logs.topics, log.topics, strict=False)
             ):
                 yield format_log(full, index, position)
+
+
+def select_removed(full: Full, logs: LogFilter | None) -> list[dict[str, Any]]:
+    """As `select_logs`, of a block that is not on the chain any more, the last one first."""
+    if logs is None or not may_match(full.block.header.bloom, logs):
+        return []
+    return [{**log, "removed": True} for log in select_logs(full, logs)][::-1]
 
 
 def _dump_logs(logs: LogFilter | None) -> list[Any] | None:

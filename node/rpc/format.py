@@ -40,7 +40,7 @@ def format_block(full: Full, *, with_transactions: bool) -> dict[str, Any]:
     """A block with transaction hashes, or with whole transactions."""
     block = full.block
     result = format_header(block.header)
-    # Each block has difficulty 1 (there is no work in it), so the total is the count of blocks.
+    # Of difficulty 1 there is no work in a block; a mined chain's never changes.
     result["totalDifficulty"] = hex(block.header.difficulty * (block.number + 1))
     result["size"] = hex(len(encode_block(block)))
     result["uncles"] = []

@@ -78,11 +78,12 @@ async def get_filter_changes(context: Context, key: str) -> list[Any]:
         one.next_height = max(one.next_height, last + 1)
         return ["0x" + context.node.chain.header(height).hash.hex() for height in heights]
     logs = one.logs or LogFilter()
+    removed = one.take_removed()
     if logs.to_block is not None and logs.to_block.height is not None:
         last = min(last, logs.to_block.height)
     found, reached = await search(context, logs, one.next_height, last, refuse=False)
     one.next_height = max(one.next_height, reached + 1)
-    return found
+    return removed + found
 
 
 @METHODS.method("eth_getFilterLogs", FILTER_ID, heavy=True)

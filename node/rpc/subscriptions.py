@@ -1,6 +1,8 @@
 """eth_subscribe over WebSocket: new heads, logs, waiting transactions, syncing.
 
-Every block is final when it is seen, so no log is ever sent as removed. Source: geth's pubsub.
+Where blocks are final no log is ever sent as removed. When a mined chain changes to another branch,
+the logs of the withdrawn blocks are sent so, the newest first, then its new heads and their logs.
+Source: geth's pubsub.
 """
 
 import secrets
@@ -12,7 +14,7 @@ from node.recent import Full
 from node.rpc.codec import JsonValue, encode_notification
 from node.rpc.context import METHODS, Context
 from node.rpc.errors import LIMIT_EXCEEDED, METHOD_NOT_FOUND, RpcError, invalid_params
-from node.rpc.filters import may_match, select_logs
+from node.rpc.filters import may_match, select_logs, select_removed
 from node.rpc.format import format_header, format_transaction
 from node.rpc.parameters import (
     LogFilter,
@@ -50,7 +52,13 @@ def subscribe(context: Context, kind: str, options: object) -> str:
         end = feed.on_block(lambda full: push(format_header(full.block.header)))
     elif kind == "logs":
         logs = options if isinstance(options, LogFilter) else LogFilter()
-        end = feed.on_block(lambda full: _push_logs(full, logs, push))
+        end_new = feed.on_block(lambda full: _push_logs(full, logs, push))
+        end_gone = feed.on_withdrawn(lambda blocks: _push_removed(blocks, logs, push))
+
+        def end() -> None:
+            end_new()
+            end_gone()
+
     elif kind == "newPendingTransactions":
         whole = options is True
         end = feed.on_pending(lambda news: _push_pending(news, push, whole=whole))
@@ -83,6 +91,12 @@ def _get_session(context: Context) -> Session:
 def _push_logs(full: Full, logs: LogFilter, push: Push) -> None:
     if may_match(full.block.header.bloom, logs):
         for log in select_logs(full, logs):
+            push(log)
+
+
+def _push_removed(blocks: list[Full], logs: LogFilter, push: Push) -> None:
+    for full in reversed(blocks):
+        for log in select_removed(full, logs):
             push(log)
 
 
