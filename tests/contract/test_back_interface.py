@@ -9,20 +9,24 @@ from hypothesis import strategies as st
 
 from ledger.contract.door import TEXT_BYTES_MAX
 from ledger.contract.execution import make_record
-from ledger.contract.interface import EventCodec, Values, name_type
-from ledger.contract.model import Parameter, RecordModel
-from ledger.contract.signals import PANIC_RANGE, PANIC_SIZE, Panicked
+from ledger.contract.gas import GAS_COUNT_ITEM
+from ledger.contract.interface import EventCodec, compute_interface_id
+from ledger.contract.model import Kind, MethodModel, Parameter, RecordModel
+from ledger.contract.signals import PANIC_RANGE, PANIC_SIZE, OutOfGas, Panicked
 from ledger.contract.types import (
     ADDRESS,
     BOOL,
     BYTES,
     STRING,
     UINT256,
+    EnumType,
     FixedBytesType,
+    FixedListType,
     IntType,
     ListType,
     StructType,
 )
+from ledger.contract.values import Values, name_type
 from ledger.crypto.keccak import keccak256
 from ledger.errors import EncodingError
 
@@ -42,7 +46,19 @@ scalars: list[tuple[Any, Any]] = [
     (PAIR, st.builds(STRUCTS["Pair"], st.integers(0, 2**256 - 1), st.booleans())),
 ]
 typed = st.sampled_from(
-    scalars + [(ListType(type), st.lists(values, max_size=4)) for type, values in scalars]
+    scalars
+    + [(ListType(type), st.lists(values, max_size=4)) for type, values in scalars]
+    + [
+        (FixedListType(type, 3), st.lists(values, min_size=3, max_size=3))
+        for type, values in scalars
+    ]
+    + [
+        (
+            ListType(FixedListType(ListType(type), 2)),
+            st.lists(st.lists(st.lists(values, max_size=3), min_size=2, max_size=2), max_size=3),
+        )
+        for type, values in scalars
+    ]
 )
 
 
@@ -110,3 +126,54 @@ def test_a_log_is_read_back_with_hashes_where_topics_are_hashes():
     codec = EventCodec(RecordModel("E", tuple([Parameter(*each) for each in fields])), STRUCTS)
     values = [b"\1" * 20, "x", "note"]
     assert codec.decode(*codec.encode(values)) == [b"\1" * 20, keccak256(b"x"), "note"]
+
+
+def test_a_list_that_holds_one_list_many_times_is_paid_before_it_is_gone_through():
+    """16,384 times the same 16,384 texts: 10**8 words to count, with gas for none of them."""
+    inner = ["text"] * 16_384
+    values = Values((ListType(ListType(STRING)),), {})
+    taken = []
+
+    def charge(gas: int) -> None:
+        taken.append(gas)
+        if sum(taken) > 10 * GAS_COUNT_ITEM * 16_384:
+            raise OutOfGas
+
+    with pytest.raises(OutOfGas):
+        values.count_words([[inner] * 16_384], charge)
+    assert len(taken) == 11
+
+
+def test_a_list_of_words_is_counted_without_being_gone_through():
+    values = Values((ListType(FixedListType(UINT256, 3)),), {})
+    assert values.count_words([[[1, 2, 3]] * 5], lambda gas: None) == 2 + 5 * 3
+
+
+def test_an_enum_out_of_range_is_refused_at_the_door():
+    values = Values((EnumType("Stage", ("A", "B")),), {})
+    assert values.decode((1).to_bytes(32, "big")) == [1]
+    with pytest.raises(EncodingError):
+        values.decode((2).to_bytes(32, "big"))
+    with pytest.raises(Panicked):
+        values.encode([2])
+
+
+def test_the_number_of_erc20_and_erc165():
+    """ERC-20's 0x36372b07 and ERC-165's 0x01ffc9a7, as wallets ask for them."""
+
+    def method(name: str, *types: Any) -> MethodModel:
+        parameters = tuple(Parameter(f"p{index}", type) for index, type in enumerate(types))
+        return MethodModel(name, Kind.WRITE, parameters, BOOL)
+
+    erc20 = [
+        method("total_supply"),
+        method("balance_of", ADDRESS),
+        method("transfer", ADDRESS, UINT256),
+        method("transfer_from", ADDRESS, ADDRESS, UINT256),
+        method("approve", ADDRESS, UINT256),
+        method("allowance", ADDRESS, ADDRESS),
+    ]
+    assert compute_interface_id(erc20).hex() == "36372b07"
+    assert (
+        compute_interface_id([method("supports_interface", FixedBytesType(4))]).hex() == "01ffc9a7"
+    )

@@ -315,3 +315,35 @@ shapes = st.one_of(
 @given(st.lists(shapes, min_size=30, max_size=80))
 def test_shapes_agree_on_generated_calls(calls):
     check_shapes(calls)
+
+
+def test_the_json_abi_of_shapes_is_that_of_solc():
+    """Types, components and internal types; names of arguments lose an underscore with us."""
+    script = """
+    const solc = require("solc");
+    const content = require("fs").readFileSync(0, "utf8");
+    const job = { language: "Solidity", sources: { "a.sol": { content } },
+                  settings: { outputSelection: { "*": { "*": ["abi"] } } } };
+    const output = JSON.parse(solc.compile(JSON.stringify(job)));
+    process.stdout.write(JSON.stringify(output.contracts["a.sol"].Shapes.abi));
+    """
+    if not (NODE_MODULES / "solc").is_dir() or shutil.which("node") is None:
+        pytest.skip("solc: npm install --prefix .tools/node solc")
+    done = subprocess.run(
+        ["node", "-e", script],
+        input=(TWINS / "shapes.sol").read_text(),
+        capture_output=True,
+        text=True,
+        env={"NODE_PATH": str(NODE_MODULES), "PATH": "/usr/bin:/bin:/usr/local/bin"},
+        check=True,
+    )
+
+    def plain(entries: list[dict[str, Any]]) -> dict[str, Any]:
+        for entry in entries:
+            for each in [*entry["inputs"], *entry.get("outputs", [])]:
+                each["name"] = each["name"].rstrip("_")
+        views = {entry["name"]: {**entry, "stateMutability": ""} for entry in entries}
+        return {name: views[name] for name in sorted(views)}
+
+    ours = build_artifact((TWINS / "shapes_twin.py").read_bytes())["abi"]
+    assert plain(ours) == plain(json.loads(done.stdout))
