@@ -57,12 +57,12 @@ class Hostile:
         vote = Vote(kind, height, round_, digest, other.get("prepared"), b"")
         return sign_vote(other.get("key", self.key), other.get("domain", self.domain), vote)
 
-    def attack(self, frames: list[bytes], *, raw: bytes = b"") -> str:
+    def attack(self, frames: list[bytes], *, raw: bytes = b"", patience_s: float = 15) -> str:
         """Send it all and read until the line is closed; what the node said, "" if it stayed."""
         self.node.network.scores = Scores()
-        return self.local.run(self._attack(frames, raw), 60)
+        return self.local.run(self._attack(frames, raw, patience_s), 60)
 
-    async def _attack(self, frames: list[bytes], raw: bytes) -> str:
+    async def _attack(self, frames: list[bytes], raw: bytes, patience_s: float) -> str:
         identity = Identity(self.key, self.domain.chain_id, self.domain.genesis_hash, "evil")
         async with aiohttp.ClientSession() as session:
             port = self.local.members[0].port
@@ -79,17 +79,17 @@ class Hostile:
                 if raw:
                     socket._conn.transport.write(raw)
                     await asyncio.sleep(1.5)
-            said = await self._read(socket)
-            for _ in range(200 if said else 0):
+            said = await self._read(socket, patience_s)
+            for _ in range(1_500 if said else 0):
                 if self.address not in self.node.network.peers:
                     break
                 await asyncio.sleep(0.01)
             return said
 
-    async def _read(self, socket: Any) -> str:
+    async def _read(self, socket: Any, patience_s: float) -> str:
         said = ""
         try:
-            async with asyncio.timeout(1.5):
+            async with asyncio.timeout(patience_s):
                 while True:
                     message = await socket.receive()
                     if message.type is not aiohttp.WSMsgType.BINARY:
@@ -190,7 +190,11 @@ def test_what_no_honest_peer_sends_costs_little_and_ends_it(hostile: Hostile, na
     make, reason = CLOSED[name]
     frames = make(hostile)
     before = time.process_time()
-    said = hostile.attack(frames)
+    said = ""
+    for _ in range(3):  # on a busy machine a line may break before so much is read
+        said = hostile.attack(frames)
+        if hostile.reasons() != "[]":
+            break
     assert time.process_time() - before < SECONDS_MAX
     assert said, "the line stayed open"
     assert reason in hostile.reasons()
@@ -256,7 +260,7 @@ def test_what_may_happen_to_an_honest_peer_is_borne_and_the_chain_goes_on(
 ) -> None:
     """Late, repeated or unwanted: ignored at little cost, with no effect on who is honest."""
     before = time.process_time()
-    hostile.attack(make(hostile))
+    hostile.attack(make(hostile), patience_s=1)
     assert time.process_time() - before < SECONDS_MAX
     head = hostile.chain.head.number
     client = hostile.local.client(1)
