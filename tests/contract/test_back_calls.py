@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ledger.contract import CallFailed
+from ledger.contract import CallFailed, cache
 from ledger.contract.door import ALLOCATED_BYTES_MAX
 from ledger.contract.gas import GAS_CODE_BYTE
 from ledger.contract.remote import CALL_DEPTH_MAX, GAS_KEPT_PART
@@ -328,3 +328,56 @@ def test_another_contract_s_code_is_paid_by_its_size_once_a_transaction(
     more = first.catch(longer.address, 0, 10**6, sender="owner").gas_used
     # The two of one source share their code, which the transaction has entered already.
     assert more - short == (len(NODE) + 10_001) * GAS_CODE_BYTE
+
+
+def test_at_the_deepest_the_parser_has_the_frames_it_was_promised(tmp_path: Path) -> None:
+    """Ten contracts with 32 methods of each on the stack, then one that must be compiled first."""
+    helpers = "".join(
+        [
+            f"    def _h{index}(self, back: address, rounds: uint256) -> uint256:\n"
+            f"        return self._h{index + 1}(back, rounds)\n\n"
+            for index in range(30)
+        ]
+    )
+    tall = (
+        IMPORTS
+        + f"""
+class Tall(Contract):
+    _last: address
+
+    @write
+    def aim(self, last: address) -> None:
+        self._last = last
+
+    @write(reentrant=True)
+    def poke_back(self, back: address, rounds: uint256) -> uint256:
+        return self._h0(back, rounds)
+
+{helpers}    def _h30(self, back: address, rounds: uint256) -> uint256:
+        if rounds > 0:
+            return Peer(back).poke_back(self.address, rounds - 1)
+        return Peer(self._last).peek()
+"""
+    )
+    deep = "1" + " + (1" * 30 + ")" * 30
+    last = (
+        IMPORTS
+        + f"""
+class Last(Contract):
+    @view
+    def peek(self) -> uint256:
+        return {deep}
+"""
+    )
+    (tmp_path / "tall.py").write_text(tall)
+    (tmp_path / "last.py").write_text(last)
+    chain = Chain()
+    chain.account("owner", 10**6)
+    first, second = [chain.deploy(tmp_path / "tall.py", sender="owner") for _ in range(2)]
+    end = chain.deploy(tmp_path / "last.py", sender="owner")
+    for contract in (first, second):
+        contract.aim(end.address, sender="owner")
+    for kept in (cache._programs, cache._packed):
+        kept.pop((chain.state.get_code_hash(end.address), 1))
+    rounds = CALL_DEPTH_MAX - 2
+    assert first.poke_back(second.address, rounds, sender="owner").returned == 31
