@@ -18,6 +18,7 @@ from ledger.contract.execution import (
     execute_call,
     execute_creation,
 )
+from ledger.contract.library import LIBRARY, read_library
 from ledger.crypto.keccak import keccak256
 from ledger.encoding import abi
 from ledger.errors import StoreError
@@ -99,7 +100,9 @@ class Worker:
 
 
 def warm_up() -> None:
-    """Deploy and call a contract on a state that has nothing but it."""
+    """Read what contracts may build on, and run one on a state that has nothing but it."""
+    for module in LIBRARY.values():
+        read_library(module)  # kept, for no file can be opened later
     code_hash = keccak256(WARM_UP)
 
     def answer(question: list[Any]) -> Any:

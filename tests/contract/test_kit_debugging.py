@@ -68,6 +68,23 @@ def test_a_panic_and_the_end_of_gas_point_at_their_line(jar, call, kind, line):
     assert line in LINES[contract_lines(caught.value)[-1] - 1]
 
 
+def test_lines_of_what_a_contract_builds_on_are_shown_too(tmp_path):
+    path = tmp_path / "owned.py"
+    path.write_text(
+        "from ledger.contract import Ownable, write\n\n\nclass Owned(Ownable):\n"
+        "    @write\n    def bump(self) -> None:\n        self._check_owner()\n"
+    )
+    owned = Chain().deploy(path, OWNER, sender=OWNER)
+    with pytest.raises(Exception, match=r"make_account\('alice'\)") as caught:
+        owned.bump(sender=ALICE)
+    assert type(caught.value).__name__ == "OwnableUnauthorizedAccount"
+    *_, own, base = traceback.extract_tb(caught.value.__traceback__)
+    assert (own.filename, own.line) == (str(path), "self._check_owner()")
+    assert base.filename.endswith("standard/ownable.py")
+    assert base.line.startswith("raise OwnableUnauthorizedAccount")
+    assert owned.transfer_ownership(ALICE, sender=OWNER).events[0].new_owner == ALICE
+
+
 def test_what_no_line_did_has_no_line(jar):
     with pytest.raises(Unauthorized) as caught:
         jar.leak(1, sender=ALICE)

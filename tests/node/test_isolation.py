@@ -108,6 +108,14 @@ def test_results_gas_events_and_roots_are_the_same(worker, path):
         assert there.state.commit().root == here.state.commit().root
 
 
+@pytest.mark.parametrize("name", ["Ownable", "Pausable", "Roles", "Token"])
+def test_what_contracts_build_on_is_read_before_the_door_closes(start, name):
+    """Nothing of it was read by this process's own tests: the worker is a new one."""
+    source = f"from ledger.contract import {name}, view\n\n\nclass Mine({name}):\n    pass\n"
+    story = make_story(start(), source.encode())
+    assert any(outcome.status == "success" for outcome in story.play(10))
+
+
 ESCAPES = {
     "a file": "open('/etc/hostname')",
     "a file to write": "os.open('/tmp/escaped', os.O_CREAT | os.O_WRONLY)",

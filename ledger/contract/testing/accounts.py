@@ -25,6 +25,9 @@ class Named(bytes):
     def __repr__(self) -> str:
         return f"<{self.name} at 0x{self.hex()}>"
 
+    def __str__(self) -> str:
+        return repr(self)
+
 
 class Account(Named):
     """An account of a person or a meter; `key` are the 32 bytes of its private key."""

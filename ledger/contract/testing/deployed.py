@@ -7,6 +7,7 @@ assert jar.storage.given[alice] == 5            # what the slots hold, private f
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
@@ -18,6 +19,7 @@ from ledger.contract.execution import (
     execute_creation,
 )
 from ledger.contract.interface import Entry
+from ledger.contract.library import LIBRARY, read_library
 from ledger.contract.model import Kind
 from ledger.contract.testing.accounts import Account, Named
 from ledger.contract.testing.failures import (
@@ -52,6 +54,12 @@ class CallReceipt:
     gas_used: int
     returned: Any
     logs: list[Log]
+
+
+@cache
+def list_library_files() -> set[str]:
+    """The files of what contracts build on: their lines are an author's too."""
+    return {read_library(module)[1] for module in LIBRARY.values()}
 
 
 class Deployed:
@@ -136,7 +144,7 @@ class Deployed:
         message = Message(sender, self.address, value, data, gas, reads, sender, 0)
         outcome = chain.execute(execute, message)
         if outcome.status != "success":
-            files = {str(one._path) for one in chain.contracts.values()}
+            files = {str(one._path) for one in chain.contracts.values()} | list_library_files()
             error = self._explain(outcome).with_traceback(cut_traceback(outcome.cause, files))
             raise error from explain_cause(outcome.cause)
         gas_used = gas - outcome.gas_left
