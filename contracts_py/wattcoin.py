@@ -69,7 +69,7 @@ PERMIT = b"Permit(address owner,address spender,uint256 value,uint256 nonce,uint
 
 
 class Transfer(Event):
-    sender: indexed[address]
+    from_: indexed[address]
     to: indexed[address]
     value: uint256
 

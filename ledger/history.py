@@ -82,22 +82,30 @@ class History:
         return load_changes(self.store)
 
     def call(
-        self, message: Message, height: Height | None = None, *, creation: bool = False
+        self,
+        message: Message,
+        height: Height | None = None,
+        *,
+        creation: bool = False,
+        now_s: int | None = None,
     ) -> Outcome:
         """Run a message on the state of a block and forget what it did. Raises StoreError for a
-        state that was pruned, and for reading more than CALL_READS_MAX of an old one."""
+        state that was pruned, and for reading more than CALL_READS_MAX of an old one.
+
+        With `now_s` and without a height it runs as in the next block, proposed at that time: a
+        quiet chain's head can be days old.
+        """
         header = self.head if height is None else self.header(height)
         state = self._head_state()
         if header is not self.head:
             # Gas prices what the head costs to read; an old state costs ten times as much.
             reader = PastReader(self._unflushed, header.number, CALL_READS_MAX)
             state = State(reader, header.state_root)
-        return run_message(
-            state,
-            self._context(header.timestamp, header.coinbase, header.number),
-            message,
-            creation=creation,
-        )
+        if now_s is None or height is not None:
+            context = self._context(header.timestamp, header.coinbase, header.number)
+        else:
+            context = self._context(max(header.timestamp, now_s), header.coinbase)
+        return run_message(state, context, message, creation=creation)
 
     def header(self, height: Height) -> Header:
         """The header at a height. Raises StoreError for a height that is not there."""

@@ -93,8 +93,12 @@ async def fee_history(
 
 @METHODS.method("eth_call", CALL, AT_BLOCK, heavy=True)
 def call(context: Context, request: CallRequest, tag: BlockTag) -> str:
-    """What a message returns; a revert is code 3 with the contract's data."""
-    prepared = prepare_run(context, request, get_height(context, tag))
+    """What a message returns; a revert is code 3 with the contract's data.
+
+    With `latest` the time is the head's, as at geth; with `pending`, now: a quiet chain's head can
+    be days old.
+    """
+    prepared = prepare_run(context, request, get_height(context, tag), tag.name == "pending")
     outcome = prepared.run(prepared.gas_max)
     if outcome.status != "success":
         raise explain_failure(outcome, request, prepared.gas_max)
@@ -103,16 +107,21 @@ def call(context: Context, request: CallRequest, tag: BlockTag) -> str:
 
 @METHODS.method("eth_estimateGas", CALL, AT_BLOCK, heavy=True)
 async def estimate(context: Context, request: CallRequest, tag: BlockTag) -> str:
-    return hex(await estimate_gas(context, request, get_height(context, tag)))
+    now = tag.name in ("latest", "pending")
+    return hex(await estimate_gas(context, request, get_height(context, tag), now))
 
 
-async def estimate_gas(context: Context, request: CallRequest, height: Height) -> int:
+async def estimate_gas(
+    context: Context, request: CallRequest, height: Height, now: bool = True
+) -> int:
     """The least gas limit with which a transaction succeeds. Raises RpcError saying why none does.
+
+    `now` is for a transaction still to be sent: it will run in a block of this time.
 
     One run with all the gas tells what is used; a second one, whether so much is also enough. Only
     where a contract acts on what is left must the limit be searched.
     """
-    prepared = prepare_run(context, request, height)
+    prepared = prepare_run(context, request, height, now)
     started = begun = time.perf_counter()
     outcome = prepared.run(prepared.gas_max)
     if outcome.status == "out_of_gas":
@@ -146,6 +155,7 @@ class Prepared:
     intrinsic: int
     gas_max: int
     gas_price: int
+    now: bool
 
     def run(self, gas: int) -> Outcome:
         """Run it with so much gas, the intrinsic part included."""
@@ -160,10 +170,13 @@ class Prepared:
             gas_price=self.gas_price,
         )
         creation = self.request.to is None
-        return self.context.node.chain.call(message, self.height, creation=creation)
+        chain, now_s = self.context.node.chain, int(time.time()) if self.now else None
+        return chain.call(message, self.height, creation=creation, now_s=now_s)
 
 
-def prepare_run(context: Context, request: CallRequest, height: Height) -> Prepared:
+def prepare_run(
+    context: Context, request: CallRequest, height: Height, now: bool = False
+) -> Prepared:
     """Check what a transaction of these fields would be refused for before it runs."""
     chain = context.node.chain
     state = chain.state_at(height)
@@ -182,7 +195,7 @@ def prepare_run(context: Context, request: CallRequest, height: Height) -> Prepa
     if to is None:
         to = contract_address(sender, state.get_nonce(sender))
     at = None if height == chain.head.number else height
-    return Prepared(context, request, at, sender, to, intrinsic, gas_max, price or 0)
+    return Prepared(context, request, at, sender, to, intrinsic, gas_max, price or 0, now)
 
 
 def compute_intrinsic_gas(request: CallRequest) -> int:

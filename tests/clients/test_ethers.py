@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ledger.contract.artifact import build_artifact
+from tests.contracts_py.sources import read_contract
 from tests.devnets import Devnet
 
 TOOLS = Path(__file__).parents[2] / ".tools" / "node"
@@ -33,3 +35,29 @@ def test_ethers_deploys_sends_and_listens(devnet: Devnet, provider_artifact: Pat
     assert seen["nonceError"] == "NONCE_EXPIRED"
     assert seen["subscribed"] is True
     assert seen["batched"] == 40
+
+
+CONTRACTS = ("wattcoin", "microgrid", "payment_channel", "billing", "double_auction", "metering")
+
+
+def test_ethers_works_with_every_contract(devnet: Devnet, tmp_path: Path) -> None:
+    if shutil.which("node") is None or not (TOOLS / "node_modules" / "ethers").is_dir():
+        pytest.skip("ethers is not here: make test installs it where Node.js is")
+    for name in CONTRACTS:
+        artifact = build_artifact(read_contract(name))
+        (tmp_path / f"{name}.json").write_text(json.dumps(artifact))
+    done = subprocess.run(
+        ["node", str(SCRIPT.with_name("ethers_contracts.mjs")), str(TOOLS), devnet.url,
+         str(tmp_path)],
+        capture_output=True, text=True, timeout=90, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == {
+        "wattcoin": [["Transfer"], "InsufficientBalance", "5"],
+        "permit": [["Approval"], True],
+        "microgrid": [["RegulatorAdded"], "NotAllowed"],
+        "channel": [["Opened"], "NotRecipient", "1000"],
+        "closed": ["Closed"],
+        "billing": [["Enrolled"], "Unauthorized", "10000"],
+        "auction": [["Deposited"], "GateClosed", "1000000"],
+    }
