@@ -45,9 +45,9 @@ class Liar(Machine):
             return self._distort_vote(frame)
         if kind < Kind.STATUS or self._random.randrange(100) < TRUTH_PERCENT:
             return [frame]
-        lie = _LIES.get(kind)
         fields = msgpack.unpackb(frame, use_list=True)[1:]
-        return [frame] if lie is None else lie(self, fields)
+        lie = _LIES.get(kind)
+        return self._lie_bytes(frame) if lie is None else lie(self, fields)
 
     # Votes.
 
@@ -139,6 +139,26 @@ class Liar(Machine):
 
     # The other frames.
 
+    def _lie_bytes(self, frame: bytes) -> list[bytes]:
+        """Some of the bytes of what a node that catches up asks or is given, or nothing."""
+        bent = bytearray(frame)
+        for _ in range(self._random.randrange(4) if len(bent) > 2 else 0):
+            bent[self._random.randrange(2, len(bent))] ^= 1 << self._random.randrange(8)
+        return [bytes(bent)] if self._random.randrange(3) else []
+
+    def _lie_compact(self, fields: list[Any]) -> list[bytes]:
+        """A proposal of which nobody has the parts, or of other parts than its header says."""
+        message, header, parts = fields[:3]
+        made_up = [self._random.randbytes(32) for _ in range(len(parts) + 1)]
+        return [encode_frame(Kind.COMPACT, message, header, self._random.choice(([], made_up)))]
+
+    def _lie_parts(self, fields: list[Any]) -> list[bytes]:
+        return [encode_frame(Kind.PARTS, fields[0], [self._random.randbytes(90)])]
+
+    def _lie_addresses(self, fields: list[Any]) -> list[bytes]:
+        places = [[self._random.randbytes(20), "10.9.9.9", 1] for _ in range(50)]
+        return [encode_frame(Kind.ADDRESSES, places)]
+
     def _lie_status(self, fields: list[Any]) -> list[bytes]:
         neighbours = fields[2]
         random = self._random
@@ -186,4 +206,8 @@ _LIES: dict[int, Any] = {
     Kind.GET_TRANSACTIONS: Liar._lie_wanting,
     Kind.GET_BLOCKS: Liar._lie_asking,
     Kind.BLOCKS: Liar._lie_blocks,
+    Kind.COMPACT: Liar._lie_compact,
+    Kind.PARTS: Liar._lie_parts,
+    Kind.ADDRESSES: Liar._lie_addresses,
 }
+"""The others, of which some answer a node that catches up, are bent in their bytes."""

@@ -28,8 +28,8 @@ from node.config import Config, load_config
 from node.log import Log
 from node.network_files import NetworkFile
 from node.node import Node
+from node.peers.addresses import Endpoint
 from node.peers.connection import Identity
-from node.peers.network import Endpoint
 from tests.simulator.clockwork import EPOCH_S, Life, SimulatedLoop, simulated_time
 from tests.simulator.disk import Disk, DiskHandle
 from tests.simulator.links import FINGERPRINT, LinkedNetwork, Pipe, Weather
@@ -39,6 +39,7 @@ from tests.simulator.watch import Watch
 SENDERS = list(KEYS)[30:]
 COINS = 10**21
 UNWIND_TURNS_MAX = 10
+PORT = 30_545
 NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -72,6 +73,7 @@ class Machine:
         self.realm = realm
         self.index = index
         self.name = NAMES[index]
+        self.host = f"10.0.0.{index + 1}"
         self.address = address
         self.key = KEYS[address]
         self.disk = Disk(Random(f"{realm.seed} disk {index}"))
@@ -277,7 +279,8 @@ class Realm:
             }
         )
         self.endpoints = tuple(
-            Endpoint(NAMES[i], address, NAMES[i], 1) for i, address in enumerate(addresses)
+            Endpoint(NAMES[i], address, f"10.0.0.{i + 1}", 30_545)
+            for i, address in enumerate(addresses)
         )
         self.watch = Watch(self)
         kinds = liars or {}

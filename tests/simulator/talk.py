@@ -63,8 +63,10 @@ def live(world: Realm, extra_s: float = 0.0) -> None:
 
 
 def consensus(frame: bytes) -> Message | None:
-    """The consensus message in a frame, if that is what it carries."""
-    return decode_message(msgpack.unpackb(frame)[1]) if frame[1] == Kind.CONSENSUS else None
+    """The consensus message in a frame, whole or compact, if that is what it carries."""
+    if frame[1] not in (Kind.CONSENSUS, Kind.COMPACT):
+        return None
+    return decode_message(msgpack.unpackb(frame)[1])
 
 
 def said(world: Realm, machine: Machine) -> list[Vote]:

@@ -433,3 +433,32 @@ def test_the_end_of_a_connection_is_told_to_both() -> None:
         world.run(1)
         assert alive(world.machines[0]).network.peers == {}
         assert CLOSED.data is None
+
+
+def test_a_follower_at_rest_that_missed_the_last_block_does_not_wait_for_the_next() -> None:
+    """Its disk was away for just that block, nothing is open anywhere, and nobody sends more."""
+    with realm(n=5, validators=4) as world:
+        follower = world.machines[4]
+        start_all(world)
+        keep_busy(world, 2)
+        follower.disk.full = True
+        world.submit(world.machines[0], transfer(SENDERS[8], 0))
+        world.run(3)
+        assert follower.height < max(world.heights())
+        follower.disk.full = False
+        world.run(8)
+        assert follower.height == max(world.heights())
+
+
+def test_a_follower_that_heard_nothing_of_the_last_block_compares_at_rest() -> None:
+    with realm(n=5, validators=4) as world:
+        follower = world.machines[4]
+        start_all(world)
+        keep_busy(world, 2)
+        world.passes = lambda source, target, frame: target is not follower
+        world.submit(world.machines[0], transfer(SENDERS[8], 0))
+        world.run(2)
+        world.passes = lambda source, target, frame: True
+        assert follower.height < max(world.heights())
+        world.run(35)
+        assert follower.height == max(world.heights())
