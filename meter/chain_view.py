@@ -12,7 +12,12 @@ from typing import Any
 
 from ledger.crypto.address import to_checksum
 from ledger.encoding import abi
-from ledger.encoding.hexadecimal import decode_data, decode_quantity, encode_data
+from ledger.encoding.hexadecimal import (
+    decode_data,
+    decode_quantity,
+    encode_data,
+    encode_quantity,
+)
 from ledger.errors import EncodingError
 from ledger.types import Address
 from meter.config import SubmitSettings
@@ -114,17 +119,29 @@ class ChainView:
     async def look_up(
         self, node: Node, records: Sequence[PeriodRecord]
     ) -> tuple[int, list[PeriodRecord]]:
-        """A block, and what the chain has in it or later of these periods."""
+        """A block, and what the chain has in it or later of these periods.
+
+        Where blocks must follow, it is one that so many do follow, and what the chain had there.
+        """
+        tag = await self.find_settled(node)
         calls: list[Call] = [("eth_blockNumber", [])]
         for record in records:
             call = self._call(READING, (self._address, record.period))
-            calls.append(("eth_call", [call, "latest"]))
+            calls.append(("eth_call", [call, tag]))
         number, *answers = await self.ask(node, calls)
         found = []
         for record, answer in zip(records, answers, strict=True):
             if (there := _read_reading(node, answer, record)) is not None:
                 found.append(there)
-        return read_quantity(node, number), found
+        settled = read_quantity(node, number) if tag == "latest" else decode_quantity(tag)
+        return settled, found
+
+    async def find_settled(self, node: Node) -> str:
+        """The newest block that counts, as a tag: on a chain that is final the head."""
+        if self._settings.confirmations == 0:
+            return "latest"
+        (number,) = await self.ask(node, [("eth_blockNumber", [])])
+        return encode_quantity(max(0, read_quantity(node, number) - self._settings.confirmations))
 
     def _check_history(self, node: Node, head: Head) -> None:
         """A node behind what was settled would name an old nonce: nothing is signed by it."""

@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from ledger.work import SETTLED_BLOCKS
 from meter.checks import Reader
 from meter.counter import CounterSettings
 from meter.errors import ConfigError
@@ -305,7 +306,8 @@ def _make_submit(meter: dict[str, Any], network: dict[str, Any], refuse: Refuse)
         chain_id=chain_id,
         genesis_hash=meter["genesis_hash"] or None,
         period_seconds=meter["period_seconds"],
-        confirmations=meter["confirmations"],
+        confirmations=meter["confirmations"]
+        or (SETTLED_BLOCKS if network.get("consensus") == "pow" else 0),
         gas_price_wei_max=meter["gas_price_max_wei"],
         batch_max=meter["batch_max"],
         poll_ms=meter["poll_ms"],

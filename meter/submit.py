@@ -8,6 +8,8 @@ time; a backlog goes in batches of consecutive periods. The steps, each safe to 
    this meter has seen settled, is not used. What the contract would refuse is not sent.
 2. Sign, and store the bytes with their nonce durably. Only then send them.
 3. Ask for the receipt; without one, the same bytes go to the next node, for as long as it takes.
+   Where blocks are mined a receipt counts once `confirmations` blocks follow its block: until then
+   it may be withdrawn, and the same bytes are sent again.
 4. A receipt settles the periods, durably. If the transaction failed, or its nonce was used by
    another one, each period is looked up on the chain: what is there is settled, what is not waits
    again. A period is thus never sent twice unless the chain says that it has it not.
@@ -175,6 +177,9 @@ class Submitter:
                 conflicts = self._compare(records, found)
                 self._outbox.settle_waiting(block, [one.period for one in found], conflicts)
                 return
+            if self._settings.confirmations:  # recorded, but not yet for good
+                await asyncio.sleep(POLL_MS_MAX / 1_000)
+                return
         if refusal.code != REVERTED and len(records) > 1:
             self._batch_max = max(1, len(records) // 2)  # too much gas for a block
             return
@@ -255,9 +260,11 @@ class Submitter:
         if await self._settle_by_receipt(node, outgoing):
             return
         sender = encode_data(self.address)
-        (count,) = await self._view.ask(node, [("eth_getTransactionCount", [sender, "latest"])])
+        tag = await self._view.find_settled(node)
+        (count,) = await self._view.ask(node, [("eth_getTransactionCount", [sender, tag])])
         if read_quantity(node, count) <= outgoing.nonce:
-            # In its pool, or in a block whose receipt is not served yet: ask again.
+            # In its pool, in a block whose receipt is not served yet, or in one that may still be
+            # withdrawn: ask again.
             await asyncio.sleep(POLL_MS_MAX / 1_000)
             return
         self._faults.count(

@@ -56,6 +56,10 @@ class Chain:
     reverted: int = 0
     batches: list[int] = field(default_factory=list)
     sent: list[bytes] = field(default_factory=list)
+    included: list[tuple[int, bytes]] = field(default_factory=list)
+    history: list[tuple[int, dict[str, int], dict[tuple[str, int], Any]]] = field(
+        default_factory=list
+    )
 
     def parse(self, data: bytes) -> list[tuple[int, int, int, int]]:
         if data[:4] == RECORD:
@@ -100,12 +104,36 @@ class Chain:
                 sender = Account.recover_transaction(raw).lower()
                 if int.from_bytes(fields[0]) == self.nonces.get(sender, 0):
                     del self.pool[key]
-                    self.include(key, sender, fields)
+                    self.include(key, raw, sender, fields)
                     break
             else:
                 return
 
-    def include(self, key: str, sender: str, fields: list[bytes]) -> None:
+    def grow(self, blocks: int = 1) -> None:
+        """Empty blocks on top."""
+        self.height += blocks
+
+    def reorganise(self, depth: int) -> None:
+        """Other blocks in the place of the last `depth`, and one more; what stood there waits."""
+        height = self.height - depth
+        nonces, records = self.at(hex(height))
+        self.nonces, self.records = dict(nonces), dict(records)
+        for at, raw in [one for one in self.included if one[0] > height]:
+            self.included.remove((at, raw))
+            key = "0x" + keccak(raw).hex()
+            del self.receipts[key]
+            self.pool[key] = raw
+        self.history = [one for one in self.history if one[0] <= height]
+        self.height += 1
+
+    def at(self, tag: str) -> tuple[dict[str, int], dict[tuple[str, int], Any]]:
+        """Nonces and records after a block."""
+        if tag in ("latest", "pending"):
+            return self.nonces, self.records
+        past = [one for one in self.history if one[0] <= int(tag, 16)]
+        return (past[-1][1], past[-1][2]) if past else ({}, {})
+
+    def include(self, key: str, raw: bytes, sender: str, fields: list[bytes]) -> None:
         assert fields[3] == bytes.fromhex(CONTRACT[2:])
         self.nonces[sender] = self.nonces.get(sender, 0) + 1
         self.height += 1
@@ -125,6 +153,8 @@ class Chain:
             "blockNumber": hex(self.height),
             "status": hex(int(gas_ok)),
         }
+        self.included.append((self.height, raw))
+        self.history.append((self.height, dict(self.nonces), dict(self.records)))
 
 
 class Node:
@@ -198,7 +228,7 @@ class Node:
             waiting = sum(
                 Account.recover_transaction(raw).lower() == sender for raw in chain.pool.values()
             )
-            nonce = chain.nonces.get(sender, 0) - self.lag
+            nonce = chain.at(params[1])[0].get(sender, 0) - self.lag
             return hex(max(0, nonce) + (waiting if params[1] == "pending" else 0))
         if method == "eth_getCode":
             return "0xef574c01"
@@ -213,15 +243,15 @@ class Node:
             chain.check(params[0]["from"].lower(), rows)
             return hex(21_000 + chain.gas_per_period * len(rows))
         if method == "eth_call":
-            return self._call(bytes.fromhex(params[0]["data"][2:]))
+            return self._call(bytes.fromhex(params[0]["data"][2:]), params[1])
         raise RpcError(-32601, f"the method {method} does not exist")
 
-    def _call(self, data: bytes) -> str:
+    def _call(self, data: bytes, tag: str) -> str:
         if data[:4] == PERIOD:
             return "0x" + encode(["uint32"], [PERIOD_SECONDS]).hex()
         assert data[:4] == READING
         meter, period = decode(["address", "uint32"], data[4:])
-        original = self.chain.records.get((meter, period))
+        original = self.chain.at(tag)[1].get((meter, period))
         corrected = self.chain.corrections.get((meter, period))
         values = corrected or original or (0, 0, 0)
         types = ["uint64", "uint64", "uint8", "bool", "uint32"]

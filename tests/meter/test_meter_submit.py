@@ -530,6 +530,55 @@ def test_confirmations_are_waited_for(tmp_path: Path) -> None:
     play(tmp_path, story)
 
 
+def test_what_a_reorganisation_withdraws_is_not_settled(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        world.settings = replace(SETTINGS, confirmations=3, resend_s=1)
+        world.add(RECORDS[:2])
+        world.start()
+        await world.until(lambda: len(world.chain.records) == 2)
+        world.chain.grow(2)
+        await asyncio.sleep(1.5)  # sent again meanwhile, and refused: its nonce is used
+        assert world.outbox.count_waiting() == 2
+        assert not world.counts.get("foreign_nonce")
+        world.chain.hold = True
+        world.chain.reorganise(3)
+        assert not world.chain.records
+        world.chain.grow(10)
+        await asyncio.sleep(0.2)
+        assert world.outbox.count_waiting() == 2
+        world.chain.hold = False
+        world.chain.mine()
+        world.chain.grow(3)
+        await world.until_settled()
+        world.check(RECORDS[:2])
+
+    play(tmp_path, story)
+
+
+def test_a_record_of_another_branch_settles_nothing(tmp_path: Path) -> None:
+    """The outbox was lost, and the chain has the period by a transaction unknown to the new one."""
+
+    async def story(world: World) -> None:
+        world.settings = replace(SETTINGS, confirmations=3)
+        world.add(RECORDS[:1])
+        world.start()
+        await world.until(lambda: len(world.chain.records) == 1)
+        await world.kill()
+        world.outbox.close()
+        for file in tmp_path.glob("box.sqlite*"):
+            file.unlink()
+        world.outbox = Outbox(tmp_path / "box.sqlite")
+        world.add(RECORDS[:1])
+        world.start()
+        await asyncio.sleep(0.3)
+        assert world.outbox.count_waiting() == 1
+        world.chain.grow(3)
+        await world.until_settled()
+        world.check(RECORDS[:1])
+
+    play(tmp_path, story)
+
+
 # Any story.
 
 
