@@ -114,6 +114,8 @@ class Genesis:
         addresses = [contract.address for contract in self.contracts]
         if len(set(addresses)) != len(addresses):
             raise _expected("contracts", "each address once", len(addresses))
+        if self.overrides and self.consensus != "qbft":
+            raise _expected("overrides", "none: who mines needs nobody's vote", len(self.overrides))
         last = 0
         for override in self.overrides:
             if type(override.height) is not int or not last < override.height <= HEIGHT_MAX:

@@ -110,7 +110,8 @@ def check_peers(
         said = f"this node has {own}, others: {', '.join(differing)}"
         yield Finding("warn", "versions", said, "upgrade one node after the other")
     else:
-        yield Finding("ok", "versions", f"all that answer have {own}")
+        said = f"the {len(answered)} of {len(peers)} other nodes that answer here have {own} too"
+        yield Finding("ok", "versions", said)
 
 
 def check_space(data: Path) -> Finding:

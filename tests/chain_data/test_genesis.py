@@ -144,6 +144,13 @@ def test_a_changed_rule_is_another_network():
     assert Genesis.from_json(values | {"alloc": {}}).settings_hash() in hashes
 
 
+def test_miners_have_no_use_for_an_override():
+    entry = {"height": 7, "validators": [to_checksum(OTHER)]}
+    values = GENESIS.to_json() | {"consensus": "pow", "overrides": [entry]}
+    with pytest.raises(GenesisError, match="overrides: expected none"):
+        Genesis.from_json(values)
+
+
 def test_an_override_is_read_back_sorted_and_makes_no_other_network():
     entry = {"height": 7, "validators": [to_checksum(OTHER), to_checksum(MEMBER)]}
     genesis = Genesis.from_json(GENESIS.to_json() | {"overrides": [entry]})
