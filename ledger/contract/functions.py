@@ -30,6 +30,7 @@ from ledger.contract.types import (
     SEQUENCES,
     STRING,
     UINT256,
+    AddressType,
     ArrayType,
     EnumType,
     FixedBytesType,
@@ -174,8 +175,10 @@ class Functions(Expressions):
             self.helpers[node] = "member"
             return declared.enums[name]
         kind = declared.find_value(name)
-        if name in ("address", "bytes") or isinstance(kind, FixedBytesType):
-            return self.to_bytes(node, kind or BYTES, item)
+        if name == "bytes":
+            return self.to_bytes(node, BYTES, item)
+        if isinstance(kind, AddressType | FixedBytesType):
+            return self.to_bytes(node, kind, item)
         if isinstance(kind, IntType):
             wanted = range_of(kind)
             found = self.value(item)
@@ -204,12 +207,11 @@ class Functions(Expressions):
         binary = found in (BYTES, ADDRESS) or isinstance(found, FixedBytesType)
         if wanted == BYTES and binary:
             return BYTES
-        size = wanted.size if isinstance(wanted, FixedBytesType) else 20
-        if wanted != ADDRESS and isinstance(found, Range):
-            self.integer(item, Range(0, (1 << 8 * size) - 1))
+        if isinstance(wanted, FixedBytesType) and isinstance(found, Range):
+            self.integer(item, Range(0, (1 << 8 * wanted.size) - 1))
             self.helpers[node] = "spell"
             return wanted
-        if binary:
+        if binary and wanted != BYTES:
             self.helpers[node] = "sized"
             return wanted
         raise breach("type", node, f"{describe(found)} is no {describe(wanted)}")

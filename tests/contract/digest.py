@@ -30,7 +30,7 @@ ODD = (
 
 GATHERED = (
     "return sum(x * i if x > 2 and a > 1 else x // 3 for i, x in enumerate(data) if x < 9**9)",
-    "return sum(sum(y % (x + 1) for y in data) for x in data) + len([i for i in range(n) if i])",
+    "return sum(sum(y % (x + 1) for y in data) for x in data) + sum(i for i in range(n) if i > 2)",
     "return max([data[i] + data[-i - 1 + len(data)] for i in range(len(data))] + [a % 7])",
     "return sorted([x % 5 for x in data if x > 1 if x != 3])[0]",
 )
