@@ -12,12 +12,10 @@ from ledger.contract.annotations import VALUE_NAMES, Declarations
 from ledger.contract.check import Checked
 from ledger.contract.functions import HOST_METHODS
 from ledger.contract.gas import GAS_REFERENCE, TEST_GAS, TURN_GAS, compute_weight
-from ledger.contract.interface import name_signature
-from ledger.contract.model import external_name
+from ledger.contract.interface import compute_interface_id
 from ledger.contract.places import is_self
 from ledger.contract.ranges import Range
 from ledger.contract.types import BYTES, SEQUENCES, EnumType, StructType
-from ledger.encoding import abi
 
 LOAD, STORE = ast.Load(), ast.Store()
 
@@ -255,12 +253,7 @@ class Lowering:
     def interface_id(self, node: ast.expr) -> ast.expr:
         """ERC-165: the exclusive or of the selectors."""
         interface = self.declarations.interfaces[getattr(node, "id", "")]
-        number = 0
-        for method in interface.methods:
-            types = [item.type for item in method.parameters]
-            signature = name_signature(external_name(method.name), types)
-            number ^= int.from_bytes(abi.selector(signature), "big")
-        return ast.Constant(number.to_bytes(4, "big"))
+        return ast.Constant(compute_interface_id(interface.methods))
 
     def owner(self, node: ast.Attribute) -> ast.expr:
         """What a stored member is read from and stored to: the host, or a reference to a struct."""

@@ -86,7 +86,7 @@ class ContractModel:
 
 
 def external_name(name: str) -> str:
-    """The name outside: `set_usage` is `setUsage`; one all in capitals stays (`DOMAIN_SEPARATOR`)."""
+    """The name outside: `set_usage` is `setUsage`; in capitals it stays (`DOMAIN_SEPARATOR`)."""
     if name.isupper():
         return name
     head, *rest = name.split("_")
