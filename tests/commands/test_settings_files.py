@@ -1,6 +1,7 @@
 """Files of a network, a node and a meter: made by commands, refused with file, key and what for."""
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -186,6 +187,17 @@ def test_a_unit_is_printed_and_not_written(tmp_path: Path, kind: str) -> None:
     assert "User=wattledger" in unit
     assert ("dialout" in unit) == (kind == "meter")
     assert list(tmp_path.iterdir()) == [config]
+
+
+@pytest.mark.parametrize("kind", ["node", "meter"])
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
+def test_systemd_itself_finds_nothing_wrong_with_a_unit(tmp_path: Path, kind: str) -> None:
+    config, unit = tmp_path / f"{kind}.toml", tmp_path / f"wattledger-{kind}.service"
+    config.write_text("")
+    unit.write_text(succeed(kind, "install", "--config", config, "--print"))
+    verify = ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", str(unit)]
+    done = subprocess.run(verify, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("folder", ["/", "/etc", "/home/pi", "/root/grid", "/var/lib"])
