@@ -20,12 +20,13 @@ FOLDER = Path(__file__).parent / "transcripts"
 
 
 class Narrator:
-    """Four nodes at one table; `silent` ones neither say nor hear anything."""
+    """Nodes at one table; `silent` ones neither say nor hear anything."""
 
-    def __init__(self, silent: str = "") -> None:
+    def __init__(self, silent: str = "", names: str = "ABCD") -> None:
         self.lines: list[str] = []
         self.silent = silent
-        self.desks = {name: Desk(me=name, start=False) for name in "ABCD"}
+        self.names = names
+        self.desks = {name: Desk(len(names), name, start=False) for name in names}
         self.blocks: dict[bytes, str] = {}
         self.mail: deque[tuple[str, str, bytes]] = deque()
         self.lost: set[tuple[str, Kind]] = set()
@@ -33,7 +34,7 @@ class Narrator:
             self.desks[name].start()
 
     def up(self) -> list[str]:
-        return [name for name in "ABCD" if name not in self.silent]
+        return [name for name in self.names if name not in self.silent]
 
     def title(self, text: str) -> None:
         self.lines += ["", text, ""] if self.lines else [text, ""]
@@ -47,12 +48,26 @@ class Narrator:
             case ev.Persist(data):
                 record = decode_record(data)
                 held = f", locked on {self.name_of(record.commit.digest)}" if record.commit else ""
+                if record.note is not None:
+                    held += f", and that it signed {len(record.note)} in it and stops cleanly"
                 self.lines.append(f"    {name} writes its lease of {record.lease}{held}.")
             case ev.Send(message):
                 said = decode_message(message)
                 self.lines.append(f"    {name} says {self.phrase(said)}.")
                 if (name, said.vote.kind) not in self.lost:
                     self.mail += [(name, to, message) for to in self.up() if to != name]
+            case ev.Accuse(evidence):
+                author = NAMES[self.desks[name].addresses.index(evidence.author)]
+                kind, _, round_, *_ = evidence.first
+                self.lines.append(
+                    f"    {name} accuses {author} of two {kind.name}s in round {round_}: "
+                    f"{self.name_of(evidence.first.digest)} and "
+                    f"{self.name_of(evidence.second.digest)}."
+                )
+            case ev.Reject(_, reason):
+                self.lines.append(f"    {name} rejects it: {reason}.")
+            case ev.FetchBlock(height, _, _):
+                self.lines.append(f"    {name} asks for block {height}.")
             case ev.BuildBlock(height, round_):
                 block = block_of(self.desks[name].address(name), round_)
                 self.blocks[block.hash] = f"block {name.lower()}{round_}"
@@ -75,7 +90,7 @@ class Narrator:
         desk = self.desks["A"]
         by_seal = {
             desk.vote(name, Kind.COMMIT, round_, digest).signature: i
-            for i, name in enumerate("ABCD")
+            for i, name in enumerate(self.names)
             for round_ in range(4)
         }
         return [by_seal[signature] for signature in signatures]
@@ -163,6 +178,71 @@ def test_a_restart_in_the_middle() -> None:
     table.title("The round times out for all.")
     table.wait(TIMEOUT_MS)
     check("restart", table)
+
+
+def test_a_proposer_that_equivocates() -> None:
+    table = Narrator(silent="B")
+    one, two = (block_of(table.desks["B"].address("B"), seed) for seed in (1, 2))
+    table.blocks |= {one.hash: "block b-one", two.hash: "block b-two"}
+    table.title("B proposes one block to A and C, and another to D.")
+    desk = table.desks["A"]
+    first, second = desk.propose("B", one), desk.propose("B", two)
+    table.mail += [("B", name, first.encode()) for name in "AC"]
+    table.mail.append(("B", "D", second.encode()))
+    table.deliver()
+    table.title("Neither has a quorum. A and D compare what they hold.")
+    for name, other in (("A", second), ("D", first)):
+        table.step(name, ev.Received(b"?", other.encode()))
+    table.title("The round times out, and C proposes.")
+    table.wait(TIMEOUT_MS)
+    check("equivocation", table)
+
+
+def test_f_plus_1_pull_the_rest_along() -> None:
+    table = Narrator(silent="D")
+    table.title("Nothing waits. B and C have restarted and are in round 3; A hears of it.")
+    desk = table.desks["A"]
+    for name in "BC":
+        table.step("A", ev.Received(b"?", desk.change(name, 3).encode()))
+    table.title("B and C hear A, which is the proposer of round 3 and has three with itself.")
+    table.deliver()
+    check("skip", table)
+
+
+def test_three_validators_of_which_one_is_down() -> None:
+    table = Narrator(silent="A", names="ABC")
+    table.title("Three validators, A is down; two are a quorum. A transaction waits.")
+    table.work()
+    check("two_of_three", table)
+
+
+def test_a_clean_stop_and_start() -> None:
+    table = Narrator()
+    table.title("All PREPAREs are lost; then A is stopped cleanly and started again.")
+    table.lost = {(name, Kind.PREPARE) for name in "ABCD"}
+    table.work()
+    desk = table.desks["A"]
+    table.step("A", ev.Stopping())
+    table.lost.clear()
+    table.step("A", ev.Started(0, GENESIS_HASH, tuple(desk.addresses), desk.disk))
+    table.deliver()
+    table.title("The round times out for all.")
+    table.wait(TIMEOUT_MS)
+    check("clean_stop", table)
+
+
+def test_one_that_was_away_is_told_by_a_certificate() -> None:
+    table = Narrator(silent="D")
+    table.title("D is cut off. A transaction waits.")
+    table.work()
+    table.title("D is back and is given the block with its certificate, whatever round it is in.")
+    table.silent = ""
+    d = table.desks["D"]
+    d.start()
+    block = block_of(d.address("B"), 0)
+    event = ev.CertifiedBlock(b"?", block, d.certify("ABC", block))
+    table.step("D", event)
+    check("caught_up", table)
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.txt")), ids=lambda path: path.stem)
