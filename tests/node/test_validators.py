@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from ledger import history
 from ledger.chain import Chain
 from ledger.crypto.address import to_checksum
 from ledger.encoding import abi
-from ledger.errors import GenesisError, ProofError
+from ledger.errors import GenesisError, ProofError, UnknownRules
 from ledger.genesis import NETWORK_CONTRACT
+from ledger.permissions import read_rules_version
 from ledger.store.sqlite import SqliteStore
 from ledger.transaction import sign_transaction
 from node import watch
@@ -268,3 +270,33 @@ def test_the_log_says_a_stall_in_the_words_of_the_status_and_when_it_is_over(
     network.start(1)
     until(lambda: "All is well" in network.logs[0].getvalue())
     assert status_of(network, 0)["well"]
+
+
+def test_who_is_not_upgraded_in_time_halts_and_the_others_go_on(
+    make_local_network: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "RULES_VERSION", 2)
+    network = make_local_network(4, **FAST)
+    network.start()
+    until(lambda: all(len(node.network.peers) == 3 for node in network.nodes.values()))
+    old = network.nodes[3]
+
+    def know_the_first_alone(height: int) -> int:
+        version = read_rules_version(old.chain.state_at(), height)
+        if version > 1:
+            raise UnknownRules(height, version, 1)
+        return version
+
+    monkeypatch.setattr(old.chain, "rules_version", know_the_first_alone)
+    height = 14
+    administrate(network, "scheduleRules(uint64,uint32)", height, 2)
+    for nonce in range(height + 3):
+        pay(network, nonce)
+    until(lambda: "from block 14 on" in (old.interpreter.trouble or ""))
+    assert old.chain.head.number == height - 1
+    assert network.nodes[0].chain.head.number > height
+    network.stop(3)
+    network.start(3)  # with the new version
+    until(lambda: network.nodes[3].chain.head.number == network.nodes[0].chain.head.number)
+    network.stop(0)
+    pay(network, height + 3, index=3)
