@@ -20,6 +20,8 @@ from ledger.trie.trie import EMPTY_ROOT
 
 SPREAD_MAX = 3
 """Times the median that the worst operation may take, per gas."""
+ON_DISK = ", disk"
+"""Ends the names of cases whose time is mostly the database's, told apart from the language's."""
 BLOCK_GAS = 15_000_000
 SLOW_FACTOR = 8
 """A Raspberry Pi beside a server core."""
@@ -106,13 +108,17 @@ def measure_all() -> list[Measured]:
 def run() -> dict[str, Any]:
     found = sorted(measure_all(), key=lambda one: -one.ns_per_gas)
     median = statistics.median(one.ns_per_gas for one in found)
-    worst = found[0]
-    block_ms = BLOCK_GAS * worst.ns_per_gas * SLOW_FACTOR / 1e6
+    worst = next(one for one in found if not one.name.endswith(ON_DISK))
+    disk = next(one for one in found if one.name.endswith(ON_DISK))
+    block_ms = BLOCK_GAS * found[0].ns_per_gas * SLOW_FACTOR / 1e6
     return {
-        "median_ns_per_gas": median,
+        "median_ns_per_gas": round(median, 2),
         "worst": worst.name,
         "worst_ns_per_gas": worst.ns_per_gas,
         "worst_to_median": round(worst.ns_per_gas / median, 2),
+        "disk": disk.name,
+        "disk_ns_per_gas": disk.ns_per_gas,
+        "disk_to_median": round(disk.ns_per_gas / median, 2),
         "worst_to_median_max": SPREAD_MAX,
         "full_block_on_a_pi_ms": round(block_ms),
         "full_block_ms_max": ROUND_MS // 4,
