@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ledger.contract.compile import compile_contract
+from node.commands.contracts.describe import describe_allowed
 from tests.docs.pages import DOCS, code_blocks, table_rows
 
 PAGE = DOCS / "contracts.md"
@@ -44,3 +45,9 @@ def test_solidity_habits_have_their_row() -> None:
     rows = table_rows(PAGE, "in Solidity")
     assert len(rows) > 20
     assert all(len(row) == 2 and all(row) for row in rows)
+
+
+def test_all_that_is_allowed_is_on_the_page_and_nothing_else() -> None:
+    _, _, rest = PAGE.read_text().partition("<!-- allowed -->\n")
+    shown, _, _ = rest.partition("\n<!-- /allowed -->")
+    assert shown.splitlines() == describe_allowed(), "see wattledger contract rules"

@@ -3,16 +3,17 @@
 Everything is read from the model and from the tables that the language itself goes by.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 
-from ledger.contract.annotations import EXPORTS
+from ledger.contract.allowed import list_allowed
 from ledger.contract.interface import describe_abi
 from ledger.contract.layout import describe_layout
 from ledger.contract.model import ContractModel, Kind, MethodModel, external_name
 from ledger.contract.rules import RULES
-from ledger.contract.source import FORMS
 from node.abi_text import abi_type
 
+SIZED = re.compile(r"(u?int|bytes)\d+")
 CONTRACT_KINDS = (("Writes", Kind.WRITE), ("Views", Kind.VIEW))
 
 
@@ -87,14 +88,21 @@ def _describe_storage(model: ContractModel) -> Iterator[str]:
 def describe_rules() -> str:
     """Markdown: the rules with their hints, then all that is allowed."""
     rules = [(f"`{rule.name}`", rule.what, rule.hint) for rule in RULES.values()]
-    lines = make_rows(("rule", "what is asked", "hint"), rules)
-    allowed = [
-        (f"`{kind.__name__}`", " ".join(f"`{name}`" for name in kind._fields if name in fields))
-        for kind, fields in sorted(FORMS.items(), key=lambda item: item[0].__name__)
-    ]
-    lines += ["", *make_rows(("syntax", "with its parts"), allowed), ""]
-    lines.append("Names of `ledger.contract`: " + ", ".join(f"`{one}`" for one in sorted(EXPORTS)))
+    lines = [*make_rows(("rule", "what is asked", "hint"), rules), "", *describe_allowed()]
     return "\n".join(lines) + "\n"
+
+
+def describe_allowed() -> list[str]:
+    """A table of all that a source may contain, a row for each kind."""
+    kinds: dict[str, list[str]] = {}
+    for one in list_allowed():
+        names = kinds.setdefault(one.kind, [])
+        if not SIZED.fullmatch(one.name):
+            note = f" ({one.note})" if one.note else ""
+            names.append(f"`{one.name}`{note}")
+    kinds["import"].append("`uint8` to `uint256`, `int8` to `int256`, `bytes1` to `bytes32`")
+    rows = [(kind, ", ".join(names)) for kind, names in kinds.items()]
+    return make_rows(("allowed", "all that there is"), rows)
 
 
 def make_rows(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
