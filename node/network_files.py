@@ -29,8 +29,8 @@ from ledger.types import Address
 from node.config import PORT_MAX, dump_settings
 from node.errors import NodeError
 from node.keys import claim_signer_record, save_node_key
+from node.peers.addresses import Endpoint
 from node.peers.identity import load_or_make_certificate
-from node.peers.network import Endpoint
 
 NETWORK_FILE = "network.json"
 DATA_FOLDER = "data"
