@@ -10,47 +10,15 @@ from ledger import branches as branches_module
 from ledger import chain as chain_module
 from ledger import history
 from ledger.block import Block
-from ledger.branches import Added, Branches, Place
+from ledger.branches import Place
 from ledger.chain import Chain
 from ledger.errors import BlockNotYet, BranchesFull, InvalidBlock, StoreError
 from ledger.store.base import Store
 from ledger.store.memory import MemoryStore
 from ledger.store.sqlite import SqliteStore
-from ledger.transaction import Transaction
 from ledger.work import seal
-from tests.chain.chains import ACCOUNTS, PROVIDER, call, deployment, make_genesis, transfer
-
-NOW = 2_000
-GENESIS = make_genesis(consensus="pow", difficulty=2)
-
-
-class Miner:
-    """A chain that grows alone; its blocks are given to others."""
-
-    def __init__(self, store: Store | None = None, **options: Any) -> None:
-        self.chain = Chain(store or MemoryStore(), GENESIS, **options)
-        self.branches = Branches(self.chain)
-
-    def mine(self, *transactions: Transaction, coinbase: int = 0, now_s: int = NOW) -> Block:
-        built = self.chain.build(transactions, now_s, ACCOUNTS[coinbase])
-        assert not built.refused
-        block = find_seal(built.block)
-        assert self.add(block, now_s).place is Place.HEAD
-        return block
-
-    def add(self, block: Block, now_s: int = NOW) -> Added:
-        return self.branches.add(block, now_s)
-
-    def follow(self, *blocks: Block) -> list[Place]:
-        return [self.add(block).place for block in blocks]
-
-
-def find_seal(block: Block, difficulty: int = 2) -> Block:
-    for number in range(1_000):
-        header = seal(block.header, number.to_bytes(8, "big"))
-        if int.from_bytes(header.mix_hash) <= 2**256 // difficulty:
-            return Block(header, block.transactions)
-    raise AssertionError("no nonce in a thousand at difficulty 2")
+from tests.chain.chains import ACCOUNTS, PROVIDER, call, deployment, transfer
+from tests.chain.mined_chains import GENESIS, NOW, Miner, find_seal
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -144,9 +112,9 @@ def test_any_depth_leaves_what_a_node_of_the_other_side_has(
     other.follow(one.mine(deployment(0, 0)))
     for nonce in range(4):
         other.follow(one.mine(transfer(1, nonce, ACCOUNTS[2])))
-    signature = "addUser(address,string,uint256)"
+    signature = "addUser(address)"
     ours = [
-        one.mine(call(0, 1 + number, PROVIDER, signature, bytes([number + 1]) * 20, "A", 1))
+        one.mine(call(0, 1 + number, PROVIDER, signature, bytes([number + 1]) * 20))
         for number in range(depth)
     ]
     theirs = [
