@@ -19,11 +19,12 @@ from ledger.block import (
 from ledger.crypto.keccak import keccak256
 from ledger.crypto.secp256k1 import recover_address_compact
 from ledger.encoding import rlp
-from ledger.errors import EncodingError, InvalidSignature, ProofError
+from ledger.errors import EncodingError, InvalidBlock, InvalidSignature, ProofError
 from ledger.genesis import Override
 from ledger.state.account import Account, decode_account
 from ledger.trie.proof import verify_proof
 from ledger.types import Address, Hash32, Height, Slot, Word
+from ledger.work import check_work
 
 WORD_BYTES = 32
 
@@ -152,6 +153,37 @@ class LightClient:
         verify_certificate(header, certificate, validators, self.chain_id, self.genesis_hash)
         self.header = header
         self.next_validators_hash = header.mix_hash
+
+
+class WorkClient:
+    """Follows a mined chain from genesis, header by header: what it shows is work, never finality.
+
+    `header` is the newest one, `work` the hashes that its branch took on average. Another branch,
+    not shown, may have more.
+    """
+
+    def __init__(self, genesis_header: Header) -> None:
+        self.genesis = self.header = genesis_header
+
+    @property
+    def work(self) -> int:
+        return self.genesis.difficulty * self.header.number
+
+    def follow(self, header: Header) -> None:
+        """Accept the next header. Raises ProofError, and keeps what it had."""
+        last = self.header
+        where = f"block {header.number}"
+        if header.parent_hash != last.hash or header.number != last.number + 1:
+            raise ProofError(f"{where} does not follow block {last.number}")
+        if header.timestamp < last.timestamp:
+            raise ProofError(f"{where} has an earlier time than block {last.number}")
+        if header.extra_data != self.genesis.hash:
+            raise ProofError(f"{where} is of another network: its extraData is not our genesis")
+        try:
+            check_work(header, self.genesis.difficulty)
+        except InvalidBlock as error:
+            raise ProofError(str(error)) from error
+        self.header = header
 
 
 def verify_account(state_root: Hash32, address: Address, proof: Sequence[bytes]) -> Account | None:

@@ -17,16 +17,18 @@ from ledger.contract.compile import compile_contract
 from ledger.crypto.address import parse_address, to_checksum
 from ledger.crypto.keccak import keccak256
 from ledger.encoding.hexadecimal import decode_data, decode_quantity, encode_data, encode_quantity
-from ledger.errors import ContractRejected, LedgerError, ProofError
+from ledger.errors import ContractRejected, EncodingError, LedgerError, ProofError
 from ledger.genesis import Genesis
-from ledger.light import LightClient, verify_account, verify_storage
+from ledger.light import LightClient, WorkClient, verify_account, verify_storage
 from ledger.state.account import Account
 from ledger.store.memory import MemoryStore
 from ledger.types import Address, Slot, Word
+from ledger.work import SETTLED_BLOCKS
 from node.billing.words import Layout
 from node.client import Client
 from node.errors import NodeError
 
+HEADERS_PER_CALL = 100  # some 1.5 kB of JSON each
 SLOTS_PER_CALL = 256  # a proof of a slot is some 3 kB of JSON; a reply may have 25 MB
 
 
@@ -111,8 +113,17 @@ def get_proof(
 
 
 @dataclass(frozen=True)
+class Work:
+    """What a mined chain shows of a header: blocks on top of it, and hashes to a block."""
+
+    on_top: int
+    difficulty: int
+
+
+@dataclass(frozen=True)
 class FollowedChain:
-    """A header that the network file alone made us believe."""
+    """A header that the network file alone made us believe; on a mined chain by `work`, which
+    signatures and validators have no part in."""
 
     header: Header
     certificate: Certificate
@@ -120,6 +131,7 @@ class FollowedChain:
     genesis_hash: bytes
     changes: tuple[int, ...]
     overrides: tuple[int, ...] = ()
+    work: "Work | None" = None
 
     @property
     def age_s(self) -> int:
@@ -139,6 +151,8 @@ def follow_chain(client: Client, genesis: Genesis) -> FollowedChain:
             f"{client.url} is a node of another network: the genesis block made from the network "
             f"file is 0x{chain.genesis_hash.hex()}"
         )
+    if chain.is_mined:
+        return _follow_work(client, chain)
     light = LightClient(
         genesis.chain_id, chain.genesis_hash, chain.validators, overrides=genesis.overrides
     )
@@ -158,6 +172,31 @@ def follow_chain(client: Client, genesis: Genesis) -> FollowedChain:
     return FollowedChain(
         light.header, certificate, validators, chain.genesis_hash, tuple(walked), overridden
     )
+
+
+def _follow_work(client: Client, chain: Chain) -> FollowedChain:
+    """Every header from genesis to the node's head, and of those the newest that is settled."""
+    light = WorkClient(chain.head)
+    head = client.height()
+    wanted = max(0, head - SETTLED_BLOCKS)
+    if wanted == 0:
+        raise NodeError(f"{client.url} has no settled block yet: {head} of {SETTLED_BLOCKS + 1}")
+    settled = light.header
+    for first in range(1, head + 1, HEADERS_PER_CALL):
+        heights = range(first, min(first + HEADERS_PER_CALL, head + 1))
+        answers = client.batch(
+            [("wattledger_getHeaderProof", (encode_quantity(height),)) for height in heights]
+        )
+        for answer in answers:
+            try:
+                light.follow(decode_header(decode_data(answer["header"])))
+            except EncodingError as error:
+                raise ProofError(f"{client.url} gave no header: {error}") from error
+            if light.header.number == wanted:
+                settled = light.header
+    none = Certificate(wanted, 0, settled.hash, ())
+    work = Work(head - wanted, chain.genesis.difficulty)
+    return FollowedChain(settled, none, (), chain.genesis_hash, (), (), work)
 
 
 def _get_header_proof(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 
@@ -89,6 +90,8 @@ def verify_bill(
                     "blockHash": "0x" + followed.header.hash.hex(),
                     "ageSeconds": followed.age_s,
                     "storageProofs": words.proofs_checked,
+                    "final": followed.work is None,
+                    "work": None if followed.work is None else asdict(followed.work),
                     "signatures": len(followed.certificate.signatures),
                     "validators": len(followed.validators),
                     "standardContract": standard,
@@ -152,18 +155,9 @@ def explain_proof(
     bill: Bill, followed: FollowedChain, words: ProvenWords, contract: bytes, standard: bool
 ) -> list[str]:
     """What was proved, as of when, and what was not, in plain words."""
-    header = followed.header
     return [
         "[bold green]Proved[/bold green]",
-        f"  {len(followed.certificate.signatures)} of {len(followed.validators)} validators signed "
-        f"block {header.number} (0x{header.hash.hex()[:16]}...), made at "
-        f"{format_time(header.timestamp)} UTC, {followed.age_s} s ago;",
-        f"  they follow from the network file over "
-        f"{len(followed.changes)} {plural('change', followed.changes)} of validators;",
-        *(
-            f"  from block {height} on they are those of the override in the network file;"
-            for height in followed.overrides
-        ),
+        *_explain_block(followed),
         f"  in that block {to_checksum(contract)} holds "
         + ("the metering contract of this version;" if standard else "the contract you accepted;"),
         f"  {words.proofs_checked:,} storage proofs give the readings, corrections and tariffs, "
@@ -173,4 +167,36 @@ def explain_proof(
         "[bold]Not proved[/bold]",
         "  that the meters measured right, or that nothing was used while a reading is missing;",
         "  that no newer block exists: ask several nodes, and compare the block's number and age.",
+        *(
+            ["  that this block stays: on a mined chain a branch with more work may replace it."]
+            if followed.work
+            else []
+        ),
+    ]
+
+
+def _explain_block(followed: FollowedChain) -> list[str]:
+    """Why the block is believed: who signed it, or how much work it shows."""
+    header, work = followed.header, followed.work
+    block = (
+        f"block {header.number} (0x{header.hash.hex()[:16]}...), made at "
+        f"{format_time(header.timestamp)} UTC, {followed.age_s} s ago"
+    )
+    if work is not None:
+        hashes = work.difficulty * work.on_top
+        return [
+            f"  {block}, follows from the network file's genesis over {header.number} sealed "
+            "headers;",
+            f"  {work.on_top} more stand on it, each {work.difficulty:,} hashes of work on "
+            f"average: {hashes:,} to replace it;",
+        ]
+    return [
+        f"  {len(followed.certificate.signatures)} of {len(followed.validators)} validators signed "
+        f"{block};",
+        f"  they follow from the network file over "
+        f"{len(followed.changes)} {plural('change', followed.changes)} of validators;",
+        *(
+            f"  from block {height} on they are those of the override in the network file;"
+            for height in followed.overrides
+        ),
     ]

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -14,10 +15,14 @@ import pytest
 from ledger.block import Block
 from ledger.consensus import events as ev
 from ledger.consensus.pow_messages import encode_new_block
+from ledger.errors import ProofError
+from ledger.light import WorkClient
 from ledger.transaction import sign_transaction
 from ledger.work import SETTLED_BLOCKS, compute_seal_hash, compute_target
 from node import miner as miner_module
+from node.billing.sources import Work, follow_chain
 from node.client import Client
+from node.commands.verify import _explain_block
 from node.miner import Miner as MinerProcess
 from tests.chain.chains import CHAIN_ID, deployment
 from tests.chain.mined_chains import Miner
@@ -154,6 +159,36 @@ def test_safe_is_settled_and_finalized_is_genesis(story: Story) -> None:
     assert "nothing is final here" in status["explanation"]
     assert "up to block 3" in status["explanation"]
     assert client.call("eth_mining") is False
+
+
+def test_what_is_proved_of_a_mined_chain_is_work(story: Story) -> None:
+    story.tell(*(story.mine(story.ours) for _ in range(SETTLED_BLOCKS + 3)))
+    genesis = story.network.made.genesis
+
+    followed = follow_chain(story.client, genesis)
+
+    assert followed.header == story.ours.chain.header(3)
+    assert followed.work == Work(on_top=SETTLED_BLOCKS, difficulty=1)
+    assert "to replace it" in _explain_block(followed)[1]
+
+
+def test_a_header_without_its_work_or_place_is_refused() -> None:
+    miner = Miner()
+    first, second = miner.mine().header, miner.mine().header
+    light = WorkClient(miner.chain.header(0))
+    lies = {
+        "does not follow": second,
+        "mixHash": replace(first, mix_hash=bytes(32)),
+        "earlier time": replace(first, timestamp=1),
+        "another network": replace(first, extra_data=bytes(32)),
+        "difficulty": replace(first, difficulty=1),
+    }
+    for words, header in lies.items():
+        with pytest.raises(ProofError, match=words):
+            light.follow(header)
+    light.follow(first)
+    light.follow(second)
+    assert light.work == 4
 
 
 def test_a_head_and_its_branches_are_there_after_a_restart(story: Story) -> None:
