@@ -7,6 +7,7 @@ is told with the tries and the blocks that keep it.
 
 import tempfile
 import time
+from itertools import count, islice
 from pathlib import Path
 
 from benchmarks.contracts import CONTRACT, GAS, deploy, least, make_message, read_standard
@@ -25,6 +26,7 @@ from ledger.store.sqlite import SqliteStore
 from ledger.trie.trie import EMPTY_ROOT
 
 SLOTS = 200_000
+_numbers = count()
 STEP = SLOTS // 1_000
 """A thousand of them are read, spread over all."""
 SOURCE = b"""from ledger.contract import Contract, Map, uint256, write
@@ -116,7 +118,7 @@ def measure_deploys() -> list[Measured]:
 
         # Each source is another by a comment, or the compiled program would be found again.
         used, times = create(), []
-        for number in range(3):
+        for number in islice(_numbers, 3):
             other = encode_payload(source + b"# %d\n" % number, arguments)
             times.append(least(lambda other=other: create(other), 1))
         ns = min(times) * 1e9
