@@ -31,6 +31,8 @@ from node.network_files import STORE_FILE, load_network_file
 FORMAT = "wattledger/blocks/1"
 ITEM_BYTES_MAX = 4_194_304
 """A block has at most 2 MB; far above it is another file."""
+ITEM_FIELDS_MAX = 3
+"""Of the first item; four megabytes of empty lists would take 300 MB and seconds to unpack."""
 NOT_OURS = "not a file of blocks written by wattledger node export"
 
 
@@ -85,7 +87,9 @@ def _open_chain(config_file: Path) -> Iterator[Chain]:
 
 def _read_items(path: Path) -> Iterator[Any]:
     """The items of the stream. Raises NodeError where it is cut off or no such stream."""
-    unpacker = msgpack.Unpacker(max_buffer_size=ITEM_BYTES_MAX, use_list=True)
+    unpacker = msgpack.Unpacker(
+        max_buffer_size=ITEM_BYTES_MAX, max_array_len=ITEM_FIELDS_MAX, max_map_len=0, max_ext_len=0
+    )
     try:
         with gzip.open(path, "rb") as file:
             while part := file.read(65_536):

@@ -174,6 +174,8 @@ def forge(items: list[Any]) -> list[Any]:
         (lambda items: [*items[:2], *items[3:]], "block 3: block 2 is missing before it", 1),
         (lambda items: [*items[:3], ["?"]], "after block 2: not a file of blocks", 2),
         (lambda items: items[1:], "not a file of blocks", 0),
+        (lambda items: [*items[:2], [[]] * 100_000], "not a file of blocks", 1),
+        (lambda items: [*items[:2], {"a": 1}], "not a file of blocks", 1),
         (lambda items: [[*items[0][:1], 7, items[0][2]]], "another network, chain id 7", 0),
     ],
 )
