@@ -263,13 +263,20 @@ def test_fault_13_a_backup_is_restored_with_an_older_signer_record() -> None:
         live(world)
 
 
-def test_fault_14_one_key_on_two_machines() -> None:
-    with realm(n=5, validators=4, liars={3: Twin, 4: Twin}) as world:
+def play_twins(seed: int) -> bool:
+    """Whether what the two signed was kept as evidence by anybody."""
+    with realm(seed, n=5, validators=4, liars={3: Twin, 4: Twin}) as world:
         Twin.pair(world.machines[3], world.machines[4])
         start_all(world)
-        keep_busy(world, 20, 0.4, only="ABC")
+        keep_busy(world, 15, 0.4, only="ABCDE")
         assert min(world.heights()) >= 5
         live(world)
+        return any(alive(machine).interpreter.evidence.kept for machine in world.honest)
+
+
+def test_fault_14_one_key_on_two_machines() -> None:
+    """They mostly sign the same; where they do not, and one node hears both, it is evidence."""
+    assert any(play_twins(seed) for seed in range(1, 9))
 
 
 def test_fault_15_the_proposer_equivocates_and_it_is_kept_as_evidence() -> None:
