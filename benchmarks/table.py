@@ -17,6 +17,8 @@ def make_table(results: dict[str, Any]) -> str:
         "gas": _gas,
         "isolation": _isolation,
         "engine": _engine,
+        "sync": _sync,
+        "traffic": _traffic,
     }
     rows: list[Row] = []
     for name, make in makers.items():
@@ -138,3 +140,28 @@ def _isolation(result: list[dict[str, Any]]) -> list[Row]:
          "")
         for one in result
     ]  # fmt: skip
+
+
+def _sync(result: dict[str, Any]) -> list[Row]:
+    bodies, joined = result["bodies"], result["snapshot"]
+    headers = joined["headers"]
+    return [
+        (f"certified headers checked, {headers['signatures_each']} signatures each",
+         f"{headers['per_second_of_cpu']:,} a second of CPU", "2,000 a second"),
+        (f"blocks of {bodies['transactions_each']} imported from peers",
+         f"{bodies['ratio']} x the rate of a node's own", "0.8 x"),
+        (f"an empty node joins a chain of {joined['blocks']:,} blocks by a snapshot",
+         f"{joined['seconds_until_joined']} s, {joined['cpu_seconds']} s of CPU", "60 s"),
+    ]  # fmt: skip
+
+
+def _traffic(result: list[dict[str, Any]]) -> list[Row]:
+    rows: list[Row] = []
+    for one in result:
+        block, alone = one["blocks_of_50"], one["one_at_a_time"]
+        size, name = block["bytes_of_a_transaction"], "bytes_received_per_transaction_and_node"
+        rows.append(
+            (f"received by each of {one['nodes']} nodes for a transaction of {size} bytes",
+             f"{block[name]:,} bytes in blocks of 50, {alone[name]:,} alone", "")
+        )  # fmt: skip
+    return rows
