@@ -13,7 +13,9 @@ from tests.simulator.checkers import Violation
 from tests.simulator.liar import Liar
 from tests.simulator.links import Weather
 from tests.simulator.realm import NAMES, SENDERS, Machine, Realm, realm, transfer
+from tests.simulator.roster import make_roster, set_members
 from tests.simulator.shrink import shrink
+from tests.simulator.stand_ins import KEYS
 
 FAULTS_S = 12.0
 PAUSE_S_MAX = 1.2
@@ -35,9 +37,11 @@ def make_realm_options(seed: int) -> dict[str, object]:
         reordering=random.choice((0, 0, 20)),
     )
     lies = n >= 4 and random.randrange(3) == 0
+    voted = not lies and random.randrange(3) == 0
     return {
         "n": n,
         "weather": weather,
+        "contracts": (make_roster(sorted(list(KEYS)[:n])),) if voted else (),
         "liars": {n - 1: Liar} if lies else {},
         "settings": {"store_flush_blocks": random.choice((1, 3, 64))},
         "drift_s": 2,
@@ -89,6 +93,8 @@ def disturb(world: Realm, random: Random) -> None:
         (1, freeze),
         (1, turn_clock),
     ]
+    if world.genesis.contracts:
+        acts.append((3, change_members))
     weights = [weight for weight, _ in acts]
     random.choices([act for _, act in acts], weights)[0](world, machine, random)
 
@@ -150,6 +156,16 @@ def freeze(world: Realm, machine: Machine, random: Random) -> None:
         world.tell(f"{machine.name} is stopped (SIGSTOP)")
         life.sleep()
         world.later(random.choice((0.5, 4.0)), life.wake)
+
+
+def change_members(world: Realm, machine: Machine, random: Random) -> None:
+    """Other validators from the next block on, or a list that must be refused."""
+    members = [one.address for one in world.honest if random.randrange(3)]
+    node = machine.node
+    if node is not None:
+        nonce = node.chain.state_at().get_nonce(SENDERS[1])
+        world.tell(f"{machine.name} is told to set {len(members)} members")
+        world.submit(machine, set_members(SENDERS[1], nonce, members))
 
 
 def turn_clock(world: Realm, machine: Machine, random: Random) -> None:
