@@ -300,3 +300,21 @@ def test_who_is_not_upgraded_in_time_halts_and_the_others_go_on(
     until(lambda: network.nodes[3].chain.head.number == network.nodes[0].chain.head.number)
     network.stop(0)
     pay(network, height + 3, index=3)
+
+
+def test_a_lone_validator_gets_a_second_and_leaves_it_alone(make_local_network: Any) -> None:
+    """With two, nobody else can tell what a key signed: its record must have followed the chain."""
+    network = make_local_network(1, **FAST)
+    network.start()
+    for nonce in range(3):
+        pay(network, nonce)
+    second = add_member(network, "node2")
+    address = network.members[second].address
+    administrate(network, "addValidator(address)", address)
+    network.start(second)
+    until(lambda: address in network.nodes[0].chain.validators)
+    for nonce in range(3, 6):
+        pay(network, nonce)  # by both
+    administrate(network, "removeValidator(address)", network.members[0].address)
+    network.stop(0)
+    pay(network, 6, index=second)
