@@ -18,7 +18,8 @@ REASON_CHARACTERS_MAX = 200
 HALF_LIFE_S = 600.0
 PENALTY_S = 30.0
 """A peer that sent what no honest peer sends is not talked to for so long at first."""
-PENALTY_S_MAX = 600.0
+PENALTY_S_MAX = 120.0
+"""An honest node that a liar led to err must be back soon."""
 FORGIVEN_S = 3_600.0
 """After so long without one a penalty is the first again."""
 
