@@ -122,8 +122,10 @@ class Compact:
         if message in self._sent:
             return self._sent[message]
         outgoing = None
-        version, vote, block, round_changes, prepares = unpack(message, "consensus message")
-        if block is not None:
+        items = unpack(message, "consensus message")
+        # Other engines' messages are of other shapes, and go whole.
+        if type(items) is tuple and len(items) == 5 and type(items[2]) is bytes:
+            version, vote, block, round_changes, prepares = items
             parsed = decode_block(block, self._get_known)
             raws = [transaction.raw for transaction in parsed.transactions]
             if raws:

@@ -114,9 +114,11 @@ def test_the_first_version_and_short_messages_go_whole() -> None:
     old = ToyPeer(version=1)
     assert sent_to(old) == (Kind.CONSENSUS, [MESSAGE])
     vote = Message(decode_message(MESSAGE).vote).encode()
-    peer = ToyPeer()
-    End([]).compact.send(peer, vote)  # type: ignore[arg-type]
-    assert peer.frames == [(Kind.CONSENSUS, [vote])]
+    mined = pack([bytes(2_000)] * 3)  # a message of another engine
+    for message in (vote, mined):
+        peer = ToyPeer()
+        End([]).compact.send(peer, message)  # type: ignore[arg-type]
+        assert peer.frames == [(Kind.CONSENSUS, [message])]
 
 
 def fields_of(known: bool = True) -> list[Any]:
