@@ -4,6 +4,7 @@ Reading only: `Chain` adds what makes it grow. Not here: how rows are written (`
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 
 from ledger.block import Block, Certificate, Header, decode_body, decode_certificate, decode_header
 from ledger.contract.execution import BlockContext, Message, Outcome
@@ -88,12 +89,14 @@ class History:
         *,
         creation: bool = False,
         now_s: int | None = None,
+        prepare: Callable[[State, BlockContext], BlockContext] | None = None,
     ) -> Outcome:
         """Run a message on the state of a block and forget what it did. Raises StoreError for a
         state that was pruned, and for reading more than CALL_READS_MAX of an old one.
 
         With `now_s` and without a height it runs as in the next block, proposed at that time: a
-        quiet chain's head can be days old.
+        quiet chain's head can be days old. `prepare` may change the state, which is forgotten, and
+        gives the block to run in.
         """
         header = self.head if height is None else self.header(height)
         state = self._head_state()
@@ -105,6 +108,8 @@ class History:
             context = self._context(header.timestamp, header.coinbase, header.number)
         else:
             context = self._context(max(header.timestamp, now_s), header.coinbase)
+        if prepare is not None:
+            context = prepare(state, context)
         return run_message(state, context, message, creation=creation)
 
     def header(self, height: Height) -> Header:

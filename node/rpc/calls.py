@@ -6,12 +6,13 @@ receipt ever shows. Sources: Ethereum execution-apis; go-ethereum internal/ethap
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ledger.contract.artifact import decode_payload
 from ledger.contract.compile import compile_contract
-from ledger.contract.execution import Message, Outcome
+from ledger.contract.execution import BlockContext, Message, Outcome
 from ledger.crypto.address import ZERO_ADDRESS, contract_address, to_checksum
 from ledger.errors import (
     ContractRejected,
@@ -30,10 +31,14 @@ from node.rpc.dispatch import rest
 from node.rpc.errors import LIMIT_EXCEEDED, SERVER_ERROR, RpcError, explain_revert
 from node.rpc.parameters import (
     LATEST,
+    AccountOverride,
+    BlockOverride,
     BlockTag,
     CallRequest,
     Parameter,
+    parse_account_overrides,
     parse_block,
+    parse_block_override,
     parse_call,
     parse_count,
     parse_percentiles,
@@ -45,6 +50,7 @@ HISTORY_BLOCKS_MAX = 1_024
 REWARD_BLOCKS_MAX = 100
 """With percentiles every block and its receipts are read."""
 
+AS_IT_IS = BlockOverride()
 CALL = Parameter("transaction", parse_call)
 AT_BLOCK = Parameter("block", parse_block, LATEST)
 
@@ -91,14 +97,30 @@ async def fee_history(
     return result
 
 
-@METHODS.method("eth_call", CALL, AT_BLOCK, heavy=True)
-def call(context: Context, request: CallRequest, tag: BlockTag) -> str:
+@METHODS.method(
+    "eth_call",
+    CALL,
+    AT_BLOCK,
+    Parameter("accounts", parse_account_overrides, ()),
+    Parameter("block fields", parse_block_override, AS_IT_IS),
+    heavy=True,
+)
+def call(
+    context: Context,
+    request: CallRequest,
+    tag: BlockTag,
+    accounts: Sequence[AccountOverride],
+    block: BlockOverride,
+) -> str:
     """What a message returns; a revert is code 3 with the contract's data.
 
     With `latest` the time is the head's, as at geth; with `pending`, now: a quiet chain's head can
-    be days old.
+    be days old. `accounts` and `block` are what this call alone finds instead.
     """
-    prepared = prepare_run(context, request, get_height(context, tag), tag.name == "pending")
+    prepared = prepare_run(
+        context, request, get_height(context, tag), tag.name == "pending", accounts
+    )
+    prepared.block = block
     outcome = prepared.run(prepared.gas_max)
     if outcome.status != "success":
         raise explain_failure(outcome, request, prepared.gas_max)
@@ -156,6 +178,8 @@ class Prepared:
     gas_max: int
     gas_price: int
     now: bool
+    accounts: Sequence[AccountOverride] = ()
+    block: BlockOverride = AS_IT_IS
 
     def run(self, gas: int) -> Outcome:
         """Run it with so much gas, the intrinsic part included."""
@@ -171,15 +195,43 @@ class Prepared:
         )
         creation = self.request.to is None
         chain, now_s = self.context.node.chain, int(time.time()) if self.now else None
-        return chain.call(message, self.height, creation=creation, now_s=now_s)
+        return chain.call(
+            message, self.height, creation=creation, now_s=now_s, prepare=self._prepare
+        )
+
+    def _prepare(self, state: State, context: BlockContext) -> BlockContext:
+        """Put in what the caller wants this run to find."""
+        override_accounts(state, self.accounts)
+        block = self.block
+        return replace(
+            context,
+            height=context.height if block.number is None else block.number,
+            timestamp=context.timestamp if block.time is None else block.time,
+        )
+
+
+def override_accounts(state: State, accounts: Sequence[AccountOverride]) -> None:
+    """What geth's state overrides say, put into a state that is forgotten afterwards."""
+    for account in accounts:
+        if account.balance is not None:
+            state.set_balance(account.address, account.balance)
+        if account.nonce is not None:
+            state.set_nonce(account.address, account.nonce)
+        for slot, value in account.slots:
+            state.set_storage(account.address, slot, value)
 
 
 def prepare_run(
-    context: Context, request: CallRequest, height: Height, now: bool = False
+    context: Context,
+    request: CallRequest,
+    height: Height,
+    now: bool = False,
+    accounts: Sequence[AccountOverride] = (),
 ) -> Prepared:
     """Check what a transaction of these fields would be refused for before it runs."""
     chain = context.node.chain
     state = chain.state_at(height)
+    override_accounts(state, accounts)
     sender = request.sender if request.sender is not None else ZERO_ADDRESS
     if request.sender is not None and request.to is None and not may_deploy(state, sender):
         raise NotPermitted(to_checksum(sender), "deploy contracts")
@@ -195,7 +247,7 @@ def prepare_run(
     if to is None:
         to = contract_address(sender, state.get_nonce(sender))
     at = None if height == chain.head.number else height
-    return Prepared(context, request, at, sender, to, intrinsic, gas_max, price or 0, now)
+    return Prepared(context, request, at, sender, to, intrinsic, gas_max, price or 0, now, accounts)
 
 
 def compute_intrinsic_gas(request: CallRequest) -> int:

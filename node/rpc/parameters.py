@@ -26,6 +26,12 @@ TOPIC_CHOICES_MAX = 1_000
 SLOTS_MAX = 1_024
 """Of one proof or access list; each slot proved is some ten nodes to read."""
 HEIGHT_MAX = 2**63 - 1
+TIME_MAX = 2**63 - 1
+BLOCK_FIELDS_UNSEEN = (
+    "difficulty", "gasLimit", "feeRecipient", "prevRandao", "baseFeePerGas", "blobBaseFee",
+)  # fmt: skip
+OVERRIDES_MAX = 100
+"""Accounts that one call changes for itself."""
 
 REQUIRED: Final = object()
 
@@ -90,6 +96,24 @@ class CallRequest:
     nonce: int | None = None
     access_list: tuple[tuple[Address, tuple[bytes, ...]], ...] = ()
     chain_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccountOverride:
+    """What an account has for one eth_call; `slots` are (slot, value), None leaves it as it is."""
+
+    address: Address
+    balance: int | None = None
+    nonce: int | None = None
+    slots: tuple[tuple[bytes, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BlockOverride:
+    """What the block of one eth_call has; None leaves it as it is. Time in Unix seconds."""
+
+    number: int | None = None
+    time: int | None = None
 
 
 def read_parameters(expected: Sequence[Parameter], given: list[JsonValue]) -> list[object]:
@@ -230,6 +254,52 @@ def parse_access_list(value: JsonValue) -> tuple[tuple[Address, tuple[bytes, ...
             (parse_account(fields.get("address")), parse_slots(fields.get("storageKeys") or []))
         )
     return tuple(entries)
+
+
+def parse_account_overrides(value: JsonValue) -> tuple[AccountOverride, ...]:
+    """geth's state overrides, but for `code` and `state`: a contract is tried in the kit."""
+    fields = _object(value)
+    if len(fields) > OVERRIDES_MAX:
+        raise ParameterError(f"{len(fields)} accounts, at most {OVERRIDES_MAX} are allowed")
+    return tuple(_field(key, _parse_account_override(key), item) for key, item in fields.items())
+
+
+def _parse_account_override(account: str) -> Callable[[JsonValue], AccountOverride]:
+    def parse(value: JsonValue) -> AccountOverride:
+        fields = _object(value)
+        _refuse_others(fields, "balance", "nonce", "stateDiff")
+        slots = _object(fields.get("stateDiff") or {})
+        if len(slots) > SLOTS_MAX:
+            raise ParameterError(f"{len(slots)} slots, at most {SLOTS_MAX} are allowed")
+        return AccountOverride(
+            address=parse_account(account),
+            balance=_optional(fields, "balance", parse_quantity),
+            nonce=_optional(fields, "nonce", parse_quantity),
+            slots=tuple(
+                (parse_slot(slot), int.from_bytes(parse_hash(word))) for slot, word in slots.items()
+            ),
+        )
+
+    return parse
+
+
+def parse_block_override(value: JsonValue) -> BlockOverride:
+    """geth's block overrides; number and time are all that contracts here see of a block."""
+    fields = _object(value)
+    _refuse_others(fields, "number", "time", *BLOCK_FIELDS_UNSEEN)
+    override = BlockOverride(
+        number=_optional(fields, "number", parse_quantity),
+        time=_optional(fields, "time", parse_quantity),
+    )
+    if (override.number or 0) > HEIGHT_MAX or (override.time or 0) > TIME_MAX:
+        raise ParameterError("number and time are at most 2**63 - 1")
+    return override
+
+
+def _refuse_others(fields: dict[str, JsonValue], *known: str) -> None:
+    others = sorted(key for key in fields if key not in known and fields[key] is not None)
+    if others:
+        raise ParameterError(f"{others[0]!r} cannot be overridden here; {', '.join(known)} can")
 
 
 def parse_filter(value: JsonValue) -> LogFilter:
