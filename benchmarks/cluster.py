@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,14 +38,22 @@ class Cluster:
 
 
 @contextmanager
-def run_cluster(nodes: int, *, block_period_ms: int = 0) -> Iterator[Cluster]:
-    """Our own network; OWNER may deploy."""
+def run_cluster(
+    nodes: int,
+    *,
+    block_period_ms: int = 0,
+    consensus: str = "qbft",
+    difficulty: int = 1,
+    settings: Mapping[str, str | int | bool | tuple[str, ...]] | None = None,
+) -> Iterator[Cluster]:
+    """Our own network; OWNER may deploy. `difficulty` is for consensus "pow"."""
     folder = Path(tempfile.mkdtemp(prefix="wattledger-bench-"))
     ports = free_ports(2 * nodes)
     network = create_network(
         folder / "network", nodes=nodes, administrator=address_of(OWNER),
         deployers=[address_of(OWNER)], block_period_ms=block_period_ms,
-        rpc_port=ports[0], peer_port=ports[nodes],
+        rpc_port=ports[0], peer_port=ports[nodes], consensus=consensus, difficulty=difficulty,
+        settings=settings,
     )  # fmt: skip
     processes = Processes(folder)
     try:

@@ -19,6 +19,7 @@ def make_table(results: dict[str, Any]) -> str:
         "engine": _engine,
         "sync": _sync,
         "traffic": _traffic,
+        "blocktime": _blocktime,
     }
     rows: list[Row] = []
     for name, make in makers.items():
@@ -46,6 +47,21 @@ def _engine(result: list[dict[str, Any]]) -> list[Row]:
         for one in result
     )
     return [(what, said, "100 us")]
+
+
+def _blocktime(result: dict[str, Any]) -> list[Row]:
+    mined = ", ".join(
+        f"{one['mean_s']} s (D/H {one['expected_s']})"
+        for one in result["mined"]
+        if one["peers"] in (2, 3, 4)
+    )
+    voted = ", ".join(
+        f"{one['send_to_final_ms']} ms" for one in result["voted"] if one["peers"] in (1, 4, 13)
+    )
+    return [
+        ("proof of work, a block with 2, 3, 4 miners", mined, ""),
+        ("QBFT, send to final with 1, 4, 13 validators", voted, ""),
+    ]
 
 
 def _stages(result: list[dict[str, Any]]) -> list[Row]:

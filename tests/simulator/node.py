@@ -52,7 +52,7 @@ class Node:
     def __init__(self, world: World, index: int) -> None:
         self.world = world
         self.index = index
-        self.name = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[index]
+        self.name = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[index] if index < 26 else f"N{index + 1}"
         self.address = world.addresses[index]
         self.key = KEYS[self.address]
         self.disk = Disk(initial_record())
