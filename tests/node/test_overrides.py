@@ -77,7 +77,7 @@ def test_who_has_no_coins_can_be_lent_some(client: Client, clock: str) -> None:
         (({SOMEBODY: {"code": "0x00"}},), "'code' cannot be overridden here; balance, nonce"),
         (({SOMEBODY: {"state": {}}},), "'state' cannot be overridden here"),
         (({SOMEBODY[:-1]: {}},), "accounts"),
-        (({SOMEBODY: {"stateDiff": {"0x0": "0x01"}}},), "32"),
+        (({SOMEBODY: {"stateDiff": {"0x0": "0x01"}}},), "want 64"),
         (({}, {"coinbase": SOMEBODY}), "'coinbase' cannot be overridden here"),
         (({}, {"time": hex(2**64)}), "number and time are at most"),
         (({f"0x{index:040x}": {} for index in range(1, 102)},), "101 accounts, at most 100"),
