@@ -1,0 +1,50 @@
+"""A chain of real nodes through random kill -9, SIGSTOP and cuts under load.
+
+CHAOS_S is how long (an hour in the deep run), CHAOS_SEED replays the choices, CHAOS_NODES how many.
+"""
+
+import os
+import secrets
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.chaos import Chaos
+from tests.e2e.invariants import check_town
+from tests.e2e.town import Load, run_town
+
+HOUR_S = 3_600
+SHORT_S = 8
+DEEP_S = float(os.environ.get("CHAOS_S", HOUR_S))
+
+
+def play(folder: Path, nodes: int, seconds: float, *, wired: bool) -> None:
+    seed = int(os.environ.get("CHAOS_SEED", secrets.randbelow(2**32)))
+    print(f"CHAOS_SEED={seed}")
+    with run_town(folder / "town", nodes, wired=wired) as town:
+        load = Load(town)
+        load.start()
+        chaos = Chaos(town, seed)
+        try:
+            chaos.play(seconds)
+        finally:
+            load.stop()
+            print(dict(chaos.counts), f"{len(town.supervised.ends)} restarts")
+        chaos.check_ends()
+        print(
+            f"{max(town.heights())} blocks, {len(load.receipts)} receipts seen; a block everywhere "
+            f"{max(chaos.heals_s):.1f} s after a heal at most"
+        )
+        check_town(town, load)
+
+
+@pytest.mark.timeout(300)
+def test_a_few_seconds_of_kills_and_freezes(tmp_path: Path) -> None:
+    """On loopback, where no rights are needed: no cuts."""
+    play(tmp_path, 4, SHORT_S, wired=False)
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(0)
+def test_an_hour_of_kills_freezes_and_cuts(tmp_path: Path) -> None:
+    play(tmp_path, int(os.environ.get("CHAOS_NODES", "4")), DEEP_S, wired=True)
