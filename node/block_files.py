@@ -2,14 +2,16 @@
 
     gzip of a msgpack stream
     ["wattledger/blocks/1", chain id, genesis hash]
-    [block RLP, certificate]        one after the other, heights rising by one
+    [block RLP, certificate]        one after the other, heights rising by one; a mined block has
+                                    an empty one
 
-Whoever imports verifies every certificate against the validators its own chain names and executes
-every block: the file is trusted no more than a peer. Not here: copies of a whole data folder
-(`backup`).
+Whoever imports verifies every certificate against the validators its own chain names, or the work
+of every block, and executes it: the file is trusted no more than a peer. Not here: copies of a
+whole data folder (`backup`).
 """
 
 import gzip
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from typing import Any
 import msgpack
 
 from ledger.block import decode_block, decode_certificate, encode_block
+from ledger.branches import Branches, Place
 from ledger.chain import Chain
 from ledger.consensus.signer import SignerRecord, decode_record
 from ledger.errors import EncodingError, LedgerError
@@ -48,9 +51,10 @@ def export_blocks(config_file: Path, out: Path, first: int = 1, last: int | None
             file.write(msgpack.packb(head))
             for height in range(max(1, first), last + 1):
                 certificate = chain.certificate(height)
-                if certificate is None:
+                if certificate is None and not chain.is_mined:
                     raise NodeError(f"block {height} has no certificate here")
-                file.write(msgpack.packb((encode_block(chain.block(height)), certificate.encode())))
+                packed = certificate.encode() if certificate else b""
+                file.write(msgpack.packb((encode_block(chain.block(height)), packed)))
     partial.rename(out)
     return max(0, last - max(1, first) + 1)
 
@@ -64,8 +68,9 @@ def import_blocks(config_file: Path, path: Path) -> tuple[int, int]:
         before = chain.head.number
         items = _read_items(path)
         _check_head(path, next(items, None), chain)
+        branches = Branches(chain) if chain.is_mined else None
         for item in items:
-            _import_one(path, item, chain)
+            _import_one(path, item, chain, branches)
         return chain.head.number - before, chain.head.number
 
 
@@ -74,8 +79,6 @@ def _open_chain(config_file: Path) -> Iterator[Chain]:
     """The chain of a node that is stopped: its store has a lock."""
     config = load_config(config_file)
     genesis = load_network_file(config.network).genesis
-    if genesis.consensus != "qbft":
-        raise NodeError("only blocks with certificates are exported and imported, those of qbft")
     store = SqliteStore(config.data / STORE_FILE)
     try:
         chain = Chain(store, genesis)
@@ -108,13 +111,18 @@ def _check_head(path: Path, item: Any, chain: Chain) -> None:
             raise NodeError(f"{path}: {NOT_OURS}")
 
 
-def _import_one(path: Path, item: Any, chain: Chain) -> None:
-    """One block after the head, as sync takes it from a peer; what is here already is passed."""
+def _import_one(path: Path, item: Any, chain: Chain, branches: Branches | None) -> None:
+    """One block after the head, as sync takes it from a peer; what is here already is passed. A
+    mined one finds its place in the tree: a longer branch in the file becomes the chain."""
     where = f"{path}: after block {chain.head.number}"
     try:
         match item:
             case [bytes() as raw_block, bytes() as raw_certificate]:
                 block = decode_block(raw_block)
+                if branches is not None:
+                    if branches.add(block, int(time.time())).place is Place.ORPHAN:
+                        raise NodeError(f"{where}: block {block.number} follows none of ours")
+                    return
                 certificate = decode_certificate(raw_certificate)
             case _:
                 raise NodeError(f"{where}: {NOT_OURS}")

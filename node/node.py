@@ -164,8 +164,10 @@ class Node:
         self._tasks = [
             asyncio.create_task(self._keep_running("sync", self.sync.run)),
             asyncio.create_task(self._keep_running("tick", self._keep_ticking)),
-            asyncio.create_task(self._keep_running("history", self.history.run)),
         ]
+        if not self.chain.is_mined:  # a reorganisation may need any body
+            history = self._keep_running("history", self.history.run)
+            self._tasks.append(asyncio.create_task(history))
 
     async def stop(self) -> None:
         """Stop cleanly: the note of it, filters and state are on disk when this returns."""

@@ -144,6 +144,23 @@ def test_a_changed_rule_is_another_network():
     assert Genesis.from_json(values | {"alloc": {}}).settings_hash() in hashes
 
 
+def test_a_difficulty_is_proof_of_works_alone_and_leaves_other_networks_as_they_were():
+    values = GENESIS.to_json()
+    assert "difficulty" not in values
+    five, six = (
+        Genesis.from_json(values | {"consensus": "pow", "difficulty": number}) for number in (5, 6)
+    )
+    assert Genesis.from_json(five.to_json()) == five
+    assert five.to_json()["difficulty"] == 5
+    assert len({one.settings_hash() for one in (GENESIS, five, six)}) == 3
+    for change, expected in (
+        ({"difficulty": 5}, 'difficulty: expected only with consensus "pow"'),
+        ({"consensus": "pow", "difficulty": 0}, "difficulty: expected an integer from 1"),
+    ):
+        with pytest.raises(GenesisError, match=expected):
+            Genesis.from_json(values | change)
+
+
 def test_miners_have_no_use_for_an_override():
     entry = {"height": 7, "validators": [to_checksum(OTHER)]}
     values = GENESIS.to_json() | {"consensus": "pow", "overrides": [entry]}

@@ -7,23 +7,29 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
 from ledger.block import Block
+from ledger.branches import Branches
+from ledger.chain import Chain
 from ledger.consensus import events as ev
 from ledger.consensus.pow_messages import encode_new_block
 from ledger.errors import ProofError
 from ledger.light import WorkClient
+from ledger.store.sqlite import SqliteStore
 from ledger.transaction import sign_transaction
 from ledger.work import SETTLED_BLOCKS, compute_seal_hash, compute_target
 from node import miner as miner_module
 from node.billing.sources import Work, follow_chain
+from node.block_files import export_blocks, import_blocks
 from node.client import Client
 from node.commands.verify import _explain_block
 from node.miner import Miner as MinerProcess
+from node.network_files import STORE_FILE
 from tests.chain.chains import CHAIN_ID, deployment
 from tests.chain.mined_chains import Miner
 
@@ -277,3 +283,21 @@ def test_what_the_miner_finds_seals(monkeypatch: pytest.MonkeyPatch) -> None:
     from ledger.work import seal
 
     assert seal(header, bytes.fromhex(said[0].split()[2])).mix_hash <= target
+
+
+def test_mined_blocks_travel_in_a_file(make_local_network: Any, tmp_path: Path) -> None:
+    """From one node to another that is on a shorter branch."""
+    network = make_local_network(2, consensus="pow", difficulty=1)
+    ours, theirs = (Miner(genesis=network.made.genesis) for _ in range(2))
+    now_s = int(time.time())
+    chains = [[ours.mine(now_s=now_s) for _ in range(3)], [theirs.mine(coinbase=1, now_s=now_s)]]
+    for member, blocks in zip(network.members, chains, strict=True):
+        store = SqliteStore(member.folder / "data" / STORE_FILE)
+        branches = Branches(Chain(store, network.made.genesis))
+        for block in blocks:
+            branches.add(block, now_s)
+        store.close()
+    first, second = (member.config_file for member in network.members)
+
+    assert export_blocks(first, tmp_path / "blocks") == 3
+    assert import_blocks(second, tmp_path / "blocks") == (2, 3)

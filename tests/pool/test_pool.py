@@ -175,6 +175,32 @@ def test_pain_13_what_was_never_included_is_still_there_for_peers():
     assert all(world.pool.get(transaction.hash) is transaction for transaction in made)
 
 
+def test_what_a_reorganisation_withdraws_waits_again_before_what_waited():
+    world = World()
+    withdrawn = [world.add(make(1, nonce)) for nonce in range(3)]
+    world.include(withdrawn)
+    waiting = world.add(make(1, 3))
+    world.nonces[withdrawn[0].sender] = 1  # the new branch has included the first
+
+    world.pool.take_back(withdrawn, world.nonce, lambda account: RICH)
+
+    assert world.pending() == [*withdrawn[1:], waiting]
+    world.include(world.pending())
+    assert world.pool.size == 0
+
+
+def test_what_was_replaced_while_it_was_included_stays_replaced():
+    world = World()
+    old = world.add(make(1, 0))
+    world.include([old])
+    world.nonces[old.sender] = 0
+    world.pool.take_back([], world.nonce, lambda account: RICH)
+    world.pool.take_back([old], world.nonce, lambda account: RICH)
+    new = world.add(make(1, 0, price=5))
+    world.pool.take_back([old], world.nonce, lambda account: RICH)
+    assert world.pending() == [new]
+
+
 # What is refused, in geth's words.
 
 
