@@ -5,11 +5,12 @@ Slots are those that the contract's docstring promises: Solidity's, for its fiel
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from ledger.crypto.keccak import keccak256
-from tests.contracts_py.metering_model import Tariff, round_half_up
+from tests.contracts_py.metering_model import Tariff, Terms, round_half_up
 
-METERS_OF, READINGS, CORRECTIONS, TARIFFS, MONTHS = 3, 4, 5, 7, 8
+METERS_OF, READINGS, CORRECTIONS, TARIFFS, MONTHS, TERMS = 3, 4, 5, 7, 8, 10
 
 
 @dataclass
@@ -19,6 +20,7 @@ class Held:
     before: int
     import_wh: int
     tariff: int
+    start: datetime
 
 
 class LightBill:
@@ -41,9 +43,22 @@ class LightBill:
             for index in range(count)
         ]
 
-    def bill(self, account: bytes, periods: Iterable[int]) -> int:
-        """Minor units for the account's readings of these periods, all of one month."""
+    def read_terms(self, number: int) -> Terms:
+        slot = self.find(TERMS, number)
+        word, rates = self.read_word(slot), self.read_word(slot + 1)
+        digits = f"{bits(word, 10, 9):024o}"[::-1] + f"{bits(word, 19, 9):024o}"[::-1]
+        return Terms(
+            bits(word, 0, 4), bits(word, 4, 2), bits(word, 6, 4),
+            tuple(map(int, digits)), tuple(bits(rates, 4 * place, 4) for place in range(8)),
+        )  # fmt: skip
+
+    def bill(
+        self, account: bytes, periods: Iterable[int], start_of: Callable[[int], datetime]
+    ) -> int:
+        """Minor units of energy for the account's readings of these periods, all of one month."""
         tariffs = [read_tariff(*words) for words in self.elements(TARIFFS, 2)]
+        for number, tariff in enumerate(tariffs, 1):
+            tariff.terms = self.read_terms(number)
         steps: list[tuple[int, Held, tuple[int, int] | None]] = []
         for (meter_word,) in self.elements(self.find(METERS_OF, account), 1):
             meter = meter_word.to_bytes(20, "big")
@@ -51,7 +66,8 @@ class LightBill:
                 word = self.read_word(self.find(READINGS, meter, period))
                 if bits(word, 20, 3) == 0:
                     continue
-                held = Held(bits(word, 23, 9), bits(word, 0, 8), bits(word, 18, 2))
+                start = start_of(period)
+                held = Held(bits(word, 23, 9), bits(word, 0, 8), bits(word, 18, 2), start)
                 steps.append((bits(word, 20, 3), held, None))
                 for low, _ in self.elements(self.find(CORRECTIONS, meter, period), 2):
                     steps.append((bits(low, 19, 3), held, (bits(low, 0, 8), bits(low, 17, 2))))
@@ -64,7 +80,7 @@ def replay(tariffs: list[Tariff], steps: list[tuple[int, Held, tuple[int, int] |
         assert order == position, "a record or correction of the month is missing"
         if correction is None:
             assert held.before == total
-            charge += price(tariffs, held.tariff, total, held.import_wh)
+            charge += price(tariffs, held, total)
             total += held.import_wh
             continue
         rest = total - held.import_wh
@@ -76,13 +92,15 @@ def replay(tariffs: list[Tariff], steps: list[tuple[int, Held, tuple[int, int] |
     return charge
 
 
-def price(tariffs: list[Tariff], number: int, before: int, units: int) -> int:
-    return tariffs[number - 1].price(before, units) if number else 0
+def price(tariffs: list[Tariff], held: Held, before: int) -> int:
+    if held.tariff == 0:
+        return 0
+    return tariffs[held.tariff - 1].price_at(held.start, before, held.import_wh)
 
 
 def price_again(tariffs: list[Tariff], held: Held, rest: int) -> int:
     telescopic = held.tariff > 0 and tariffs[held.tariff - 1].telescopic
-    return price(tariffs, held.tariff, rest if telescopic else held.before, held.import_wh)
+    return price(tariffs, held, rest if telescopic else held.before)
 
 
 def read_tariff(head: int, rates: int) -> Tariff:
