@@ -213,7 +213,7 @@ def test_gas_is_a_table_by_method_and_a_failing_test_is_told(tmp_path: Path) -> 
     done = wattledger(tmp_path, "gas", "jar.py")
     assert done.returncode == 1 and "error: the tests in test_jar.py did not pass" in done.stderr
     test.unlink()
-    assert "gas is measured by running" in wattledger(tmp_path, "gas", "jar.py").stderr
+    assert "it is what would be run for jar.py" in wattledger(tmp_path, "gas", "jar.py").stderr
 
 
 def test_without_pytest_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

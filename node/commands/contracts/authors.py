@@ -55,11 +55,24 @@ def new(name: str, folder: Path) -> None:
 def test(arguments: tuple[str, ...]) -> None:
     """Run the tests of contracts; ARGUMENTS are pytest's, such as a file or --pdb.
 
+    For a contract's own file, the test beside it is run.
+
     \b
     Example:
       wattledger contract test test_jar.py
     """
-    sys.exit(subprocess.run(pytest_command(*arguments), check=False).returncode)
+    named = [str(test_beside(Path(one))) if one.endswith(".py") else one for one in arguments]
+    sys.exit(subprocess.run(pytest_command(*named), check=False).returncode)
+
+
+def test_beside(path: Path) -> Path:
+    """The test of a contract's file; of a test, itself. Raises NodeError where there is none."""
+    if not path.is_file() or path.name.startswith("test_"):
+        return path
+    test = path.with_name(f"test_{path.name}")
+    if not test.exists():
+        raise NodeError(f"{test} is not there: it is what would be run for {path}")
+    return test
 
 
 def pytest_command(*arguments: str) -> list[str]:
@@ -83,11 +96,7 @@ def gas(path: Path, as_json: bool) -> None:
     Example:
       wattledger contract gas jar.py
     """
-    if path.is_file() and not path.name.startswith("test_"):
-        path = path.with_name(f"test_{path.name}")
-        if not path.exists():
-            raise NodeError(f"{path} is not there: gas is measured by running a contract's tests")
-    rows = measure_gas(path)
+    rows = measure_gas(test_beside(path))
     if as_json:
         print_json([row._asdict() for row in rows])
         return
