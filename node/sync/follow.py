@@ -92,8 +92,8 @@ class Sync:
     # What others see.
 
     def best_height(self) -> Height:
-        """The highest head that a connected peer has told of, or our own."""
-        heads = [peer.head_height for peer in self._network.peers.values()]
+        """The highest head that a credible peer has told of, or our own."""
+        heads = [peer.head_height for peer in self.requests.find_credible()]
         return max([self._chain.head.number, *heads])
 
     @property
@@ -132,8 +132,7 @@ class Sync:
     async def _fetch_some(self) -> bool:
         """Come some blocks closer; whether to go on at once."""
         first = self._chain.head.number + 1
-        able = self.requests.find_able(first + HEADERS_FIRST_BLOCKS)
-        if able:
+        if self._find_far(first + HEADERS_FIRST_BLOCKS):
             self._wanted = None
             if not await self._catch_up():
                 await asyncio.sleep(RETRY_S)
@@ -148,7 +147,7 @@ class Sync:
     async def _catch_up(self) -> bool:
         """Headers, then bodies or a state; whether the head moved."""
         head = self._chain.head.number
-        best = max(peer.head_height for peer in self.requests.find_able(head + 1))
+        best = max(peer.head_height for peer in self._find_far(head + 1))
         bound = self._settings.snapshot_blocks
         wants_snapshot = self._needs_snapshot or 0 < bound <= best - head
         if wants_snapshot and self._adopt is not None:
@@ -161,6 +160,10 @@ class Sync:
             # Nobody showed even the first: they keep no bodies so old, and their state has to do.
             self._needs_snapshot = self._chain.head.number == head and self._has_peers(head + 1)
         return self._chain.head.number > head
+
+    def _find_far(self, height: Height) -> list[Peer]:
+        credible = self.requests.find_credible()
+        return [peer for peer in self.requests.find_able(height) if peer in credible]
 
     def _has_peers(self, height: Height) -> bool:
         return bool(self.requests.find_able(height))

@@ -80,6 +80,12 @@ class Requests:
     def is_slow(self, peer: Peer) -> bool:
         return self._slow_until.get(peer.address, 0.0) > time.monotonic()
 
+    def find_credible(self) -> list[Peer]:
+        """Whose word on its head counts: not of who claimed blocks lately and showed none, where
+        there are others. A false height must not keep us from what is there."""
+        peers = list(self.network.peers.values())
+        return [peer for peer in peers if not self.is_slow(peer)] or peers
+
     def find_able(self, height: int) -> list[Peer]:
         """Who says to have a block and knows what version 2 asks; quick ones first."""
         able = [

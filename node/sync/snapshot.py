@@ -147,7 +147,9 @@ class Snapshot:
         except LedgerError as error:
             self._requests.network.penalise(peer, f"a false piece of a state: {error}")
             return wanted
-        self._owners |= {keccak256(address): address for address in addresses}
+        # Of the addresses only those that a node names: what else comes beside would fill memory.
+        named = {item[0] for item, _ in got} | {item[0] for item in left}
+        self._owners |= {keccak256(one): one for one in named - {b"", CODE_TRIE}}
         for item, raw in got:
             self._keep(item, raw)
             self.nodes += 1

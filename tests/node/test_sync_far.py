@@ -462,6 +462,43 @@ def test_a_false_piece_of_a_state_is_one_request(source: Chain, lie: str) -> Non
     assert chain.head == source.head
 
 
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_false_height_told_again_and_again_keeps_nobody_from_joining(
+    source: Chain, answers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(requests, "REPLY_S", 0.1)
+    honest, liar = ToyPeer(1, source), ToyPeer(2, source)
+    liar.deaf = set() if answers else set(Kind)
+    chain = Chain(MemoryStore(), GENESIS)
+    chain.store.save_signer(initial_record())
+
+    def joined(network: ToyNetwork) -> bool:
+        liar.head_height = 2**62
+        return chain.head == source.head and not liar.sync.is_behind  # type: ignore[attr-defined]
+
+    catch_up(chain, [honest, liar], snapshot_blocks=100, until=joined, seconds=8)
+    assert Kind.GET_STATE in honest.kinds()
+
+
+def test_addresses_that_no_node_names_are_not_kept(
+    source: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thousand beside each node would take a Pi's memory before the state is whole."""
+    seen: list[int] = []
+    write = snapshot_module.Snapshot._write
+
+    def note(snapshot: snapshot_module.Snapshot) -> None:
+        seen.append(len(snapshot._owners))
+        write(snapshot)
+
+    monkeypatch.setattr(snapshot_module.Snapshot, "_write", note)
+    strangers = [number.to_bytes(20, "big") for number in range(1_000)]
+    twist = state_lie(lambda f: [f[0], f[1], [*strangers[: 1_000 - len(f[2])], *f[2]]])
+    chain, _ = join(source, [ToyPeer(1, source, twist)])
+    assert chain.head == source.head
+    assert 0 < max(seen) < 10
+
+
 def test_a_kill_amid_a_snapshot_costs_only_what_was_on_its_way(
     source: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
