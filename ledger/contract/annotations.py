@@ -5,6 +5,7 @@ literals read against both. Statements are `parse`'s and `check`'s.
 """
 
 import ast
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ from ledger.contract.types import (
     TupleType,
     ValueType,
     count_levels,
+    count_nodes,
     count_parts,
 )
 
@@ -43,6 +45,9 @@ LIST_DEPTH_MAX = 4
 """Lists within lists, in memory or as one value of storage."""
 PARTS_MAX = 4_096
 """Values in one struct or fixed list: what is read, written and compared as a whole."""
+NODES_MAX = 128
+"""Types that a struct, a record's fields or a method's parameters and results spell out to: structs
+in structs multiply, and each mention of one is walked through, at deploy and when it is used."""
 FIXED_ITEMS_MAX = 1 << 16
 """Of a fixed array that is a storage field, whose elements are used one by one."""
 
@@ -161,16 +166,27 @@ class Declarations:
                 if isinstance(held, ast.Subscript) and self.is_list(held):
                     return self.bounded(FixedListType(self.read_item(held.slice), size), node)
             if node.value.id == "tuple" and isinstance(node.slice, ast.Tuple):
-                return TupleType(tuple(self.read_value(item) for item in node.slice.elts))
+                return self.read_tuple(node.slice)
         hint = {"int": "say how wide: uint256, int64, ...", "str": "text is `string` here"}
         raise breach("annotation", node, hint.get(getattr(node, "id", "")))
 
+    def read_tuple(self, node: ast.Tuple) -> TupleType:
+        if not node.elts:
+            raise breach("annotation", node, "tuple[a, b]")
+        return TupleType(tuple([self.read_item(item) for item in node.elts]))
+
     def read_item(self, node: ast.expr) -> ValueType:
-        """The element of a list."""
+        """The element of a list or tuple."""
         value = self.read_value(node)
         if isinstance(value, TupleType):
-            raise breach("type", node, "a list holds values or Structs, not tuples")
+            raise breach("type", node, "lists and tuples hold values or Structs, not tuples")
         return value
+
+    @staticmethod
+    def check_nodes(kinds: Iterable[ValueType], at: ast.AST) -> None:
+        """R7: what is declared together, or encoded together, spells out to a bounded size."""
+        if sum([count_nodes(kind) for kind in kinds]) > NODES_MAX:
+            raise breach("type", at, f"with the members of structs these are over {NODES_MAX}")
 
     @staticmethod
     def is_list(node: ast.expr) -> bool:
@@ -204,7 +220,10 @@ class Declarations:
                 key, value = node.slice.elts
                 return MapType(self.read_keys(key), self.read_storage(value, depth + 1))
             if self.has(node.value, "Array"):
-                return ArrayType(self.read_storage(node.slice, depth + 1))
+                element = self.read_storage(node.slice, depth + 1)
+                if isinstance(element, OptionalType):
+                    raise breach("type", node, "Optional is for the values of a Map")
+                return ArrayType(element)
             if self.has(node.value, "Optional") and depth > 1:
                 held = self.read_value(node.slice)
                 if isinstance(held, (*SCALARS, StructType)):

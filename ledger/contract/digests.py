@@ -68,7 +68,7 @@ def hash_typed(domain: bytes, struct_hash: bytes, charge: Charge) -> bytes:
 
 def hash_struct(type: StructType, value: Sequence[Any], charge: Charge) -> bytes:
     """hashStruct of EIP-712: the type's own hash, then every member in one word."""
-    charge(GAS_HASH_STRUCT + GAS_COUNT_ITEM * len(type.fields))
+    charge(GAS_HASH_STRUCT + GAS_COUNT_ITEM * (type.nodes - 1))  # its type is spelled with all
     words = [hash_bytes(spell_struct_type(type).encode("ascii"), charge)]
     for (_, member), each in zip(type.fields, value, strict=True):
         words.append(_hash_member(member, each, charge))

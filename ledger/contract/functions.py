@@ -107,7 +107,7 @@ class Functions(Expressions):
             return BYTES
         elif name == "abi_decode" and len(arguments) > 1:
             self.expect_bytes(arguments[0])
-            types = tuple([self.declarations.read_value(item) for item in arguments[1:]])
+            types = tuple([self.declarations.read_item(item) for item in arguments[1:]])
             self.number_codec(node, types)
             return inside(types[0]) if len(types) == 1 else TupleType(types)
         elif name == "interface_id" and len(arguments) == 1:
@@ -124,6 +124,7 @@ class Functions(Expressions):
             raise breach("type", node, f"bytes are needed, this is {describe(kind)}")
 
     def number_codec(self, node: ast.Call, types: tuple[ValueType, ...]) -> None:
+        self.declarations.check_nodes(types, node)
         known = self.parsed.codecs
         self.codecs[node] = known.setdefault(types, len(known))
 

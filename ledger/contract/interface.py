@@ -33,7 +33,7 @@ from ledger.contract.types import (
 from ledger.contract.values import (
     Charge,
     Values,
-    count_encoded,
+    make_counter,
     make_topic_encoder,
     name_type,
 )
@@ -201,7 +201,8 @@ class EventCodec:
         types = [field.type for field in event.fields]
         self.topic = abi.topic(name_signature(event.name, types))
         self._indexed = [index for index, field in enumerate(event.fields) if field.indexed]
-        self._hashed = [index for index in self._indexed if not get_value_size(types[index])]
+        hashed = [index for index in self._indexed if not get_value_size(types[index])]
+        self._hashed = [(index, make_counter(types[index])) for index in hashed]
         self._encoders = [(index, make_topic_encoder(types[index])) for index in self._indexed]
         self.topics = 1 + len(self._indexed)
         self._rest = [index for index, field in enumerate(event.fields) if not field.indexed]
@@ -218,9 +219,7 @@ class EventCodec:
     def count_words(self, values: Sequence[Any], charge: Charge) -> int:
         """Words that `encode` will make or hash beside the topics."""
         counted = self._data.count_words(self._pick(values), charge)
-        for index in self._hashed:
-            counted += count_encoded(self.model.fields[index].type, values[index], charge)
-        return counted
+        return counted + sum([count(values[index], charge) for index, count in self._hashed])
 
     def encode(self, values: Sequence[Any]) -> tuple[tuple[bytes, ...], bytes]:
         """(topics, data) of the log."""

@@ -105,13 +105,16 @@ class Places:
         self.named: set[str] = set()  # every name the method stores to
         self.calls: dict[str, ast.expr] = {}  # methods it calls, and where
         self.writes: ast.AST | None = None  # where it writes, if it does
+        self.caught: set[str] = set()  # the errors that are a local in an `except`
         self.iterated: list[str] = []  # lists that loops around this place go through
 
     # -- what is asked for ------------------------------------------------------------------
 
     def value(self, node: ast.expr) -> Type:
-        """The type of a value; a handle is none (R10)."""
+        """The type of a value; a handle is none (R10), nor is an error that was caught."""
         kind = self.place(node)
+        if isinstance(kind, StructType) and kind.name in self.caught:
+            raise breach("handle", node, f"{kind.name} is used by its fields")
         if isinstance(kind, HANDLES):
             raise breach("handle", node)
         if isinstance(kind, SEQUENCES) and node in self.stored:

@@ -50,6 +50,7 @@ def parse_record(node: ast.ClassDef, base: str, declared: Declarations) -> None:
         if isinstance(kind, TupleType):
             raise breach("type", statement, "a field is one value; of several make a Struct")
         fields.append(Parameter(name, kind, marked))
+    declared.check_nodes([item.type for item in fields], node)
     if len({external_name(item.name) for item in fields}) < len(fields):
         raise breach("abi-name", node)
     if sum(item.indexed for item in fields) > INDEXED_MAX:

@@ -50,6 +50,8 @@ def parse_method(
         if node.returns is None:
             raise breach("annotation", node, "say what it returns; -> None where nothing is")
         returns = declared.read_value(node.returns)
+    outputs = [] if returns is None else [returns]
+    declared.check_nodes([*[item.type for item in parameters], *outputs], node)
     if kind in (Kind.CONSTRUCTOR, Kind.MIGRATION) and returns is not None:
         raise breach("type", node, f"{node.name} returns None")
     if kind is Kind.MIGRATION and parameters:

@@ -299,6 +299,7 @@ class Statements(Calls):
                 fields = tuple([(field.name, field.type) for field in known.fields])
                 self.bind(handler.name, handler)
                 self.locals[handler.name] = StructType(error, fields)
+                self.caught.add(error)
             if self.block(handler.body):
                 ends.append(self.assigned)
             if handler.name:

@@ -4,7 +4,7 @@ What belongs here: plain values that describe a type. How a type is laid out in 
 `layout`, how it is encoded outside is `interface`, which operations it has is `check`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -68,6 +68,12 @@ class StructType:
 
     name: str
     fields: tuple[tuple[str, "ValueType"], ...]
+    nodes: int = field(init=False, repr=False, compare=False)
+    """As `count_nodes` gives them; kept, for it is asked while contracts run."""
+
+    def __post_init__(self) -> None:
+        nodes = 1 + sum([count_nodes(member) for _, member in self.fields])
+        object.__setattr__(self, "nodes", nodes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +160,18 @@ STRING = StringType()
 SEQUENCES = (ListType, FixedListType)
 HANDLES = (MapType, ArrayType, RoleType, OptionalType)
 """What stands in storage and is no value."""
+
+
+def count_nodes(type: ValueType) -> int:
+    """Types that one is made of, spelled out: what every walk through it costs."""
+    match type:
+        case StructType():
+            return type.nodes
+        case TupleType():
+            return sum([count_nodes(element) for element in type.elements])
+        case FixedListType() | ListType():
+            return 1 + count_nodes(type.element)
+    return 1
 
 
 @lru_cache(maxsize=4_096)

@@ -5,7 +5,6 @@ The bytes are `ledger.encoding.abi`; which door has which types is `interface`.
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 from ledger.contract.door import TEXT_BYTES_MAX
@@ -29,6 +28,7 @@ from ledger.errors import EncodingError
 
 Charge: TypeAlias = Callable[[int], None]
 """Takes gas before what it pays for."""
+Counter: TypeAlias = Callable[[Any, Charge], int]
 
 
 def name_type(type: ValueType) -> str:
@@ -50,7 +50,7 @@ def name_type(type: ValueType) -> str:
 class Values:
     """A list of types at a door: values out to bytes, range-checked, and bytes in to values."""
 
-    __slots__ = ("_codec", "_convert", "_size", "_structs", "_words", "types")
+    __slots__ = ("_codec", "_convert", "_counts", "_size", "_structs", "_words", "types")
 
     def __init__(self, types: Sequence[ValueType], structs: Structs) -> None:
         self.types = tuple(types)
@@ -64,17 +64,15 @@ class Values:
         return getattr(self, name)
 
     def _prepare(self, types: tuple[ValueType, ...], structs: Structs) -> None:
+        converters = [make_converter(type, structs) for type in types]
+        self._convert = [(at, each) for at, each in enumerate(converters) if each is not None]
         self._codec = abi.codec(tuple([name_type(type) for type in types]))
         dynamic = any(is_dynamic(type) for type in types)
         self._size = None if dynamic else self._codec.size // WORD_BYTES
+        self._counts = [make_counter(type) for type in types] if dynamic else []
         self._words: list[Callable[[Any], bytes]] | None = None
         if all(get_value_size(type) for type in types):
             self._words = [make_key_encoder(type) for type in types]
-        self._convert = [
-            (index, convert)
-            for index, type in enumerate(types)
-            if (convert := make_converter(type, structs)) is not None
-        ]
 
     def decode(self, data: bytes) -> Sequence[Any]:
         """Strictly: all of `data`, or EncodingError. A text over its limit is a panic."""
@@ -90,10 +88,7 @@ class Values:
         """Words that `encode` will make, for the charge before it; counting is charged, too."""
         if self._size is not None:
             return self._size
-        counted = 0
-        for type, value in zip(self.types, values, strict=True):
-            counted += count_encoded(type, value, charge)
-        return counted
+        return sum([count(v, charge) for count, v in zip(self._counts, values, strict=True)])
 
     def encode(self, values: Sequence[Any]) -> bytes:
         if self._words is not None:  # most events and results; a third of the codec's time
@@ -115,42 +110,51 @@ def is_dynamic(type: ValueType) -> bool:
     return False
 
 
-def count_encoded(type: ValueType, value: Any, charge: Charge) -> int:
-    """Words of a value's encoding, its offset included.
+def make_counter(type: ValueType) -> Counter:
+    """Words of a value's encoding, its offset included; what of that the type says is said here.
 
     A list may hold the same list many times, so each is charged before it is gone through.
     """
     match type:
         case BytesType():
-            return 2 + count_words(len(value))
+            return lambda value, charge: 2 + count_words(len(value))
         case StringType():
-            ascii_ = value.isascii()
-            return 2 + count_words(len(value) if ascii_ else len(value.encode("utf-8")))
+            return lambda value, charge: 2 + count_words(_count_utf8(value))
         case ListType() | FixedListType():
-            own = 2 if isinstance(type, ListType) else is_dynamic(type)
-            if not is_dynamic(type.element):
-                return own + len(value) * _count_static(type.element)
-            charge(GAS_COUNT_ITEM * len(value))
-            counted = own
-            for element in value:
-                counted += count_encoded(type.element, element, charge)
-            return counted
+            own = 2 if isinstance(type, ListType) else int(is_dynamic(type))
+            count, each = make_counter(type.element), _count_static(type.element)
+            if each is not None:
+                return lambda value, charge: own + len(value) * each
+
+            def count_items(value: Sequence[Any], charge: Charge) -> int:
+                charge(GAS_COUNT_ITEM * len(value))
+                return own + sum([count(item, charge) for item in value])
+
+            return count_items
         case StructType():
-            counted = int(is_dynamic(type))
-            for (_, member), each in zip(type.fields, value, strict=True):
-                counted += count_encoded(member, each, charge)
-            return counted
-    return 1
+            fixed = _count_static(type)
+            if fixed is not None:
+                return lambda value, charge: fixed
+            counts = [make_counter(member) for _, member in type.fields]
+            return lambda value, charge: (
+                1 + sum([count(item, charge) for count, item in zip(counts, value, strict=True)])
+            )
+    return lambda value, charge: 1
 
 
-@lru_cache(maxsize=1_024)
-def _count_static(type: ValueType) -> int:
-    """Words of a type whose values all have the same size."""
+def _count_utf8(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8"))
+
+
+def _count_static(type: ValueType) -> int | None:
+    """Words of a type whose values all have the same size; None of others."""
+    if is_dynamic(type):
+        return None
     match type:
         case FixedListType():
-            return type.size * _count_static(type.element)
+            return type.size * (_count_static(type.element) or 0)
         case StructType():
-            return sum([_count_static(member) for _, member in type.fields])
+            return sum([_count_static(member) or 0 for _, member in type.fields])
     return 1
 
 

@@ -1,0 +1,140 @@
+"""Sources that once stopped a node, split a chain or cost more time than they paid for.
+
+Each of them was found by trying; what it did is said beside it. Rules by themselves are tested in
+`test_front_*`, doors in `test_back_*`.
+"""
+
+import pytest
+
+from ledger.contract import values
+from ledger.contract.annotations import NODES_MAX
+from ledger.contract.compile import compile_contract
+from ledger.contract.digests import hash_struct
+from ledger.contract.gas import GAS_COUNT_ITEM
+from ledger.contract.testing import Chain
+from ledger.contract.types import IntType, StructType
+from ledger.contract.values import Values
+from ledger.errors import ContractRejected
+
+IMPORTS = """
+from ledger.contract import (
+    Array, CallFailed, Contract, Event, Fixed, Interface, Map, Optional, Revert, Struct, abi_decode,
+    abi_encode, address, hash_struct, uint8, uint256, view, write
+)
+
+
+class No(Revert):
+    why: uint256
+
+
+class Peer(Interface):
+    @write
+    def fail(self) -> None: ...
+
+
+class Inner(Struct):
+    first: uint8
+    second: uint8
+
+
+class Outer(Struct):
+    items: list[Inner]
+"""
+
+
+def method(body, head="self, peer: address", gives="uint256", fields=""):
+    lines = "".join(f"        {line}\n" for line in body.strip().split("\n"))
+    return (
+        f"{IMPORTS}\n\nclass Attack(Contract):\n    total: uint256\n{fields}\n"
+        f"    @write\n    def run({head}) -> {gives}:\n{lines}"
+    )
+
+
+def caught(use):
+    return method(
+        "k: uint256 = 0\ntry:\n    Peer(peer).fail()\nexcept No as error:\n"
+        f"    {use}\n    k = 1\nreturn k"
+    )
+
+
+REFUSED = {
+    # An AssertionError when the codec was made: every node that ran the call stopped.
+    "a tuple in a tuple": method("return 1, (2, 3)", gives="tuple[uint8, tuple[uint8, uint8]]"),
+    "a tuple decoded": method(
+        "a, b = abi_decode(d, tuple[uint8, uint8])\nreturn a", head="self, d: bytes"
+    ),
+    "absent in an array": method(
+        "return len(self.some)", fields="    some: Array[Optional[uint8]]\n"
+    ),
+    "no tuple at all": method("return ()", gives="tuple[()]"),
+    # A panic on a node that had just started, a success on one that had met it before.
+    "an error encoded": caught("data = abi_encode(error)"),
+    "errors in a list": caught("data = abi_encode([error])"),
+    "an error kept": caught("kept = error"),
+    "an error hashed": caught("digest = hash_struct(error)"),
+}
+
+
+@pytest.mark.parametrize("source", REFUSED.values(), ids=REFUSED)
+def test_what_no_door_can_take_is_refused_when_it_is_deployed(source):
+    with pytest.raises(ContractRejected):
+        compile_contract(source.encode())
+
+
+def test_the_fields_of_a_caught_error_are_values():
+    compile_contract(caught("data = abi_encode(error.why)").encode())
+
+
+def test_a_codec_that_cannot_be_made_fails_each_time():
+    """It was half made, and the second call used the half that was there."""
+    codec = Values((StructType("Unknown", (("value", IntType(8, False)),)),), {})
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            codec.encode([(1,)])
+
+
+def test_structs_of_structs_are_bounded_by_all_that_they_spell_out():
+    """Three of them, of 16 members each, took a second of every node for 6 M gas."""
+    wide = "".join(f"    m{index}: uint8\n" for index in range(NODES_MAX // 4))
+    twice, thrice = "    a: Wide\n    b: Wide\n", "    a: Wide\n    b: Wide\n    c: Twice\n"
+    rest = "\n\nclass Attack(Contract):\n    total: uint256\n"
+    run = f"{rest}\n    @view\n    def run"
+    structs = f"{IMPORTS}\n\nclass Wide(Struct):\n{wide}\n\nclass Twice(Struct):\n{twice}"
+    compile_contract((structs + rest).encode())
+    for more in (
+        f"\n\nclass Thrice(Struct):\n{thrice}{rest}",
+        f"\n\nclass Seen(Event):\n{thrice}{rest}",
+        f"{run}(self, a: Twice, b: Wide, c: Wide) -> None:\n        pass\n",
+        f"{run}(self, a: Twice) -> Twice:\n        return a\n",
+        f"{run}(self, a: Twice) -> bytes:\n        return abi_encode(a, a)\n",
+    ):
+        with pytest.raises(ContractRejected, match="with the members"):
+            compile_contract((structs + more).encode())
+
+
+@pytest.fixture
+def lists():
+    body = "items: list[Inner] = []\nouter = Outer(items)\n"
+    body += "data = abi_encode(items)\ndigest = hash_struct(outer)\nreturn len(data)"
+    return method(body, head="self")
+
+
+def test_types_are_walked_through_when_a_codec_is_made_and_not_when_it_is_used(
+    lists, tmp_path, monkeypatch
+):
+    """A list without items, of structs of structs, took 5 ms and 700 gas to encode."""
+    (tmp_path / "attack.py").write_text(lists)
+    chain = Chain()
+    attack = chain.deploy(tmp_path / "attack.py")
+    first = attack.run()
+    monkeypatch.setattr(values, "is_dynamic", None)
+    monkeypatch.setattr(values, "_count_static", None)
+    assert attack.run().gas_used == first.gas_used
+
+
+def test_spelling_the_type_of_a_struct_is_paid_with_all_it_refers_to():
+    inner = StructType("Inner", tuple((f"m{at}", IntType(8, False)) for at in range(30)))
+    outer = StructType("Outer", (("inner", inner),))
+    paid = []
+    hash_struct(outer, ((0,) * 30,), paid.append)
+    assert paid[0] >= GAS_COUNT_ITEM * 31
