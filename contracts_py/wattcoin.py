@@ -32,11 +32,12 @@ Where the published rules were open or unsafe, what was chosen:
 from ledger.contract import (
     ROUND_CEILING,
     ZERO_ADDRESS,
-    Contract,
+    ERC20InvalidReceiver,
     Event,
     Map,
     Revert,
     Struct,
+    Token,
     abi_decode,
     abi_encode,
     address,
@@ -49,6 +50,7 @@ from ledger.contract import (
     indexed,
     keccak256,
     mul_div,
+    override,
     payable,
     string,
     uint8,
@@ -61,23 +63,11 @@ from ledger.contract import (
 )
 
 VERSION = "1"
-TOKEN = 10**18
+TOKEN_UNITS = 10**18
 WH_PER_KWH = 1_000
 POWER_SAVING_W = 100_000
-UNLIMITED = 2**256 - 1
+EIP2612_ID: bytes4 = b"\x9d\x8f\xf7\xda"
 PERMIT = b"Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)"
-
-
-class Transfer(Event):
-    from_: indexed[address]
-    to: indexed[address]
-    value: uint256
-
-
-class Approval(Event):
-    owner: indexed[address]
-    spender: indexed[address]
-    value: uint256
 
 
 class SupplierSet(Event):
@@ -171,24 +161,6 @@ class NoSupplier(Revert):
     account: address
 
 
-class InvalidReceiver(Revert):
-    """ERC-6093's: tokens sent there would be lost."""
-
-    receiver: address
-
-
-class InsufficientBalance(Revert):
-    sender: address
-    balance: uint256
-    needed: uint256
-
-
-class InsufficientAllowance(Revert):
-    spender: address
-    allowance: uint256
-    needed: uint256
-
-
 class Expired(Revert):
     deadline: uint256
 
@@ -276,15 +248,10 @@ class Offer(Struct):
     price: uint256
 
 
-class Wattcoin(Contract):
+class Wattcoin(Token):
     """Token, market and meters."""
 
-    _name: string
-    _symbol: string
     _owner: address
-    _total_supply: uint256
-    _balances: Map[address, uint256]
-    _allowances: Map[tuple[address, address], uint256]
     _nonces: Map[address, uint256]
     _suppliers: Map[address, Supplier]
     _accounts: Map[address, Account]
@@ -293,57 +260,10 @@ class Wattcoin(Contract):
     _offer_count: uint256
 
     def __init__(self, name: string, symbol: string) -> None:
-        self._name = name
-        self._symbol = symbol
+        super().__init__(name, symbol)
         self._owner = self.msg.sender
 
-    # ERC-20 and EIP-2612.
-
-    @view
-    def name(self) -> string:
-        return self._name
-
-    @view
-    def symbol(self) -> string:
-        return self._symbol
-
-    @view
-    def decimals(self) -> uint8:
-        return 18
-
-    @view
-    def total_supply(self) -> uint256:
-        return self._total_supply
-
-    @view
-    def balance_of(self, account: address) -> uint256:
-        return self._balances[account]
-
-    @view
-    def allowance(self, owner: address, spender: address) -> uint256:
-        return self._allowances[owner, spender]
-
-    @write
-    def transfer(self, to: address, value: uint256) -> bool:
-        self._move(self.msg.sender, to, value)
-        return True
-
-    @write
-    def approve(self, spender: address, value: uint256) -> bool:
-        self._approve(self.msg.sender, spender, value)
-        return True
-
-    @write
-    def transfer_from(self, sender: address, to: address, value: uint256) -> bool:
-        """An allowance of 2**256 - 1 is not used up."""
-        spender = self.msg.sender
-        allowed = self._allowances[sender, spender]
-        if allowed < value:
-            raise InsufficientAllowance(spender, allowed, value)
-        if allowed != UNLIMITED:
-            self._allowances[sender, spender] = allowed - value
-        self._move(sender, to, value)
-        return True
+    # EIP-2612; ERC-20 is in the base.
 
     @view
     def nonces(self, owner: address) -> uint256:
@@ -376,14 +296,10 @@ class Wattcoin(Contract):
         self._nonces[owner] = nonce + 1
         self._approve(owner, spender, value)
 
+    @override
     @view
     def supports_interface(self, interface_id_: bytes4) -> bool:
-        """ERC-165: itself, ERC-20, EIP-2612."""
-        return (
-            interface_id_ == b"\x01\xff\xc9\xa7"
-            or interface_id_ == b"\x36\x37\x2b\x07"
-            or interface_id_ == b"\x9d\x8f\xf7\xda"
-        )
+        return interface_id_ == EIP2612_ID or super().supports_interface(interface_id_)
 
     # Suppliers.
 
@@ -414,9 +330,7 @@ class Wattcoin(Contract):
         supplier = self.msg.sender
         if not self._suppliers[supplier].active:
             raise NotSupplier(supplier)
-        self._total_supply += amount
-        self._balances[supplier] += amount
-        self.emit(Transfer(ZERO_ADDRESS, supplier, amount))
+        self._mint(supplier, amount)
 
     @write
     def redeem(self, amount: uint256) -> None:
@@ -424,9 +338,7 @@ class Wattcoin(Contract):
         supplier = self.msg.sender
         if self._suppliers[supplier].price == 0:
             raise NotSupplier(supplier)
-        self._take(supplier, amount)
-        self._total_supply -= amount
-        self.emit(Transfer(supplier, ZERO_ADDRESS, amount))
+        self._burn(supplier, amount)
 
     @write
     def choose_supplier(self, supplier: address) -> None:
@@ -446,7 +358,7 @@ class Wattcoin(Contract):
         if not terms.active:
             raise NoSupplier(account)
         cost = self._cost(amount, terms.price)
-        self._move(supplier, account, amount)
+        self._transfer(supplier, account, amount)
         self.emit(Bought(account, supplier, amount, cost))
         self._settle(supplier, cost)
 
@@ -458,12 +370,10 @@ class Wattcoin(Contract):
         if amount == 0 or price_per_token == 0:
             raise InvalidAmount()
         seller = self.msg.sender
-        self._take(seller, amount)
-        self._balances[self.address] += amount
+        self._update(seller, self.address, amount)
         number: uint256 = self._offer_count + 1
         self._offer_count = number
         self._offers[number] = Offer(seller, amount, price_per_token)
-        self.emit(Transfer(seller, self.address, amount))
         self.emit(Offered(number, seller, amount, price_per_token))
         return number
 
@@ -477,7 +387,7 @@ class Wattcoin(Contract):
             raise NoSuchOffer(offer_id)
         cost = self._cost(amount, offer.price)
         self._reduce(offer_id, offer.amount - amount)
-        self._move(self.address, self.msg.sender, amount)
+        self._transfer(self.address, self.msg.sender, amount)
         self.emit(Accepted(offer_id, self.msg.sender, amount, cost))
         self._settle(offer.seller, cost)
 
@@ -488,7 +398,7 @@ class Wattcoin(Contract):
         if offer.seller != self.msg.sender:
             raise NoSuchOffer(offer_id)
         self._reduce(offer_id, 0)
-        self._move(self.address, offer.seller, offer.amount)
+        self._transfer(self.address, offer.seller, offer.amount)
         self.emit(Cancelled(offer_id, offer.amount))
 
     @view
@@ -504,7 +414,7 @@ class Wattcoin(Contract):
         if self.msg.sender != self._owner:
             raise NotOwner(self.msg.sender)
         if meter == ZERO_ADDRESS or account == ZERO_ADDRESS:
-            raise InvalidReceiver(ZERO_ADDRESS)
+            raise ERC20InvalidReceiver(ZERO_ADDRESS)
         enrolled = self._meters[meter].account
         if enrolled != ZERO_ADDRESS:
             raise AlreadyEnrolled(meter, enrolled)
@@ -546,7 +456,7 @@ class Wattcoin(Contract):
         paid: uint256 = min(owed, self._balances[account])
         debt: uint256 = owed - paid
         if paid > 0:
-            self._move(account, there.supplier, paid)
+            self._transfer(account, there.supplier, paid)
         if debt != there.debt:
             self._accounts[account].debt = debt
         self.emit(Used(meter, account, usage_wh, paid))
@@ -560,7 +470,7 @@ class Wattcoin(Contract):
         paid = min(amount, there.debt)
         debt: uint256 = there.debt - paid
         self._accounts[account].debt = debt
-        self._move(self.msg.sender, there.supplier, paid)
+        self._transfer(self.msg.sender, there.supplier, paid)
         self.emit(DebtPaid(account, paid, debt))
 
     @write
@@ -607,25 +517,15 @@ class Wattcoin(Contract):
         update = hash_struct(MeterUpdate(value, counter, power_w))
         return eip712_digest(eip712_domain("Wattcoin", VERSION), update)
 
-    def _approve(self, owner: address, spender: address, value: uint256) -> None:
-        self._allowances[owner, spender] = value
-        self.emit(Approval(owner, spender, value))
-
-    def _take(self, sender: address, value: uint256) -> None:
-        balance = self._balances[sender]
-        if balance < value:
-            raise InsufficientBalance(sender, balance, value)
-        self._balances[sender] = balance - value
-
-    def _move(self, sender: address, to: address, value: uint256) -> None:
-        if to == ZERO_ADDRESS or to == self.address:
-            raise InvalidReceiver(to)
-        self._take(sender, value)
-        self._balances[to] += value
-        self.emit(Transfer(sender, to, value))
+    @override
+    def _transfer(self, from_: address, to: address, value: uint256) -> None:
+        """Nobody could move what this contract holds, but for what is offered."""
+        if to == self.address:
+            raise ERC20InvalidReceiver(to)
+        super()._transfer(from_, to, value)
 
     def _cost(self, amount: uint256, price: uint256) -> uint256:
-        cost: uint256 = mul_div(amount, price, TOKEN, ROUND_CEILING)
+        cost: uint256 = mul_div(amount, price, TOKEN_UNITS, ROUND_CEILING)
         if self.msg.value < cost:
             raise NotEnoughPaid(cost, self.msg.value)
         return cost

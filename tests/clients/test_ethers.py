@@ -53,7 +53,7 @@ def test_ethers_works_with_every_contract(devnet: Devnet, tmp_path: Path) -> Non
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == {
-        "wattcoin": [["Transfer"], "InsufficientBalance", "5"],
+        "wattcoin": [["Transfer"], "ERC20InsufficientBalance", "5"],
         "permit": [["Approval"], True],
         "microgrid": [["RegulatorAdded"], "NotAllowed"],
         "channel": [["Opened"], "NotRecipient", "1000"],

@@ -11,16 +11,12 @@ from hypothesis.stateful import invariant, rule
 from contracts_py.wattcoin import (
     Accepted,
     AlreadyEnrolled,
-    Approval,
     Bought,
     Cancelled,
     DebtPaid,
     Exhausted,
     Expired,
-    InsufficientAllowance,
-    InsufficientBalance,
     InvalidAmount,
-    InvalidReceiver,
     InvalidSigner,
     MeterUpdated,
     NoSuchOffer,
@@ -32,10 +28,16 @@ from contracts_py.wattcoin import (
     Offered,
     OldCounter,
     PolicyChanged,
-    Transfer,
     Used,
     ValueFell,
     Wattcoin,
+)
+from ledger.contract import (
+    Approval,
+    ERC20InsufficientAllowance,
+    ERC20InsufficientBalance,
+    ERC20InvalidReceiver,
+    Transfer,
 )
 from ledger.contract.testing import CHAIN_ID, Chain, ContractPanic, make_account
 from ledger.contract.testing.machine import ContractMachine
@@ -138,15 +140,15 @@ def test_transfers_and_allowances(coin):
     assert coin.approve(OTHER, 5, sender=HOUSE).events == [Approval(HOUSE, OTHER, 5)]
     coin.transfer_from(HOUSE, NEIGHBOUR, 5, sender=OTHER)
     assert (coin.balance_of(NEIGHBOUR), coin.allowance(HOUSE, OTHER)) == (5, 0)
-    with pytest.raises(InsufficientAllowance):
+    with pytest.raises(ERC20InsufficientAllowance):
         coin.transfer_from(HOUSE, NEIGHBOUR, 1, sender=OTHER)
     coin.approve(OTHER, 2**256 - 1, sender=HOUSE)
     coin.transfer_from(HOUSE, NEIGHBOUR, 5, sender=OTHER)
     assert coin.allowance(HOUSE, OTHER) == 2**256 - 1
-    with pytest.raises(InsufficientBalance):
+    with pytest.raises(ERC20InsufficientBalance):
         coin.transfer(OTHER, 11, sender=NEIGHBOUR)
     for receiver in (NOBODY, coin.address):
-        with pytest.raises(InvalidReceiver):
+        with pytest.raises(ERC20InvalidReceiver):
             coin.transfer(receiver, 1, sender=HOUSE)
 
 
@@ -177,7 +179,7 @@ def test_tokens_are_bought_of_ones_supplier_at_its_price(coin, chain):
     assert chain.balance(SUPPLIER) == 10 * PRICE + 1
     with pytest.raises(NotEnoughPaid):
         buy(coin, TOKEN, value=PRICE - 1)
-    with pytest.raises(InsufficientBalance):
+    with pytest.raises(ERC20InsufficientBalance):
         buy(coin, 991 * TOKEN, value=COINS // 2)
     with pytest.raises(NoSupplier):
         coin.buy(1, value=1, sender=NEIGHBOUR)
@@ -222,7 +224,7 @@ def test_neighbours_trade(coin, chain):
     for amount, price in ((0, 1), (1, 0)):
         with pytest.raises(InvalidAmount):
             coin.offer(amount, price, sender=HOUSE)
-    with pytest.raises(InsufficientBalance):
+    with pytest.raises(ERC20InsufficientBalance):
         coin.offer(10 * TOKEN, 1, sender=HOUSE)
 
 
