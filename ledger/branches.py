@@ -21,7 +21,7 @@ from ledger.errors import BlockNotYet, BranchesFull, InvalidBlock
 from ledger.history import compute_pins
 from ledger.receipt import Receipt
 from ledger.store.base import SideBlock
-from ledger.trie.trie import ordered_root
+from ledger.trie.ordered import transactions_root
 from ledger.types import Hash32, Height
 from ledger.work import SETTLED_BLOCKS, check_work
 
@@ -123,7 +123,7 @@ class Branches:
                 f"block time {header.timestamp} is before its parent's, {parent.timestamp}"
             )
         check_size(block)
-        root = ordered_root([transaction.raw for transaction in block.transactions])
+        root = transactions_root(tuple([one.raw for one in block.transactions]))
         if root != header.transactions_root:
             raise InvalidBlock(f"block {header.number} came with other transactions than its own")
         if header.timestamp > max(parent.timestamp, now_s + chain.genesis.drift_s):

@@ -36,7 +36,7 @@ from ledger.receipt import EMPTY_BLOOM, Receipt, bloom_of
 from ledger.state.account import EMPTY_CODE_HASH
 from ledger.state.state import State, StateChanges
 from ledger.transaction import Transaction
-from ledger.trie.trie import ordered_root
+from ledger.trie.ordered import ordered_root, transactions_root
 from ledger.types import Address, Hash32
 from ledger.upgrade import UPGRADES, execute_upgrades, record_deployment
 
@@ -220,7 +220,7 @@ def execute_block(
     changes = state.commit()
     return Execution(
         state_root=changes.root,
-        transactions_root=ordered_root([transaction.raw for transaction in transactions]),
+        transactions_root=transactions_root(tuple([one.raw for one in transactions])),
         receipts_root=ordered_root([receipt.encode() for receipt in receipts]),
         bloom=_join_blooms(receipts),
         gas_used=receipts[-1].cumulative_gas_used if receipts else 0,

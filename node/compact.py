@@ -25,7 +25,7 @@ from ledger.encoding import rlp
 from ledger.encoding.packed import pack, unpack
 from ledger.errors import EncodingError, LedgerError
 from ledger.transaction import Transaction
-from ledger.trie.trie import ordered_root
+from ledger.trie.ordered import transactions_root
 from ledger.types import Address, Hash32, Height
 from node.errors import PeerError
 from node.peers.connection import Peer
@@ -203,7 +203,7 @@ class Compact:
         return digest if head < vote.height <= head + HEIGHTS_AHEAD_MAX else None
 
     def _complete(self, peer: Peer, shell: bytes, header: bytes, raws: list[bytes]) -> None:
-        if ordered_root(raws) != decode_header(header).transactions_root:
+        if transactions_root(tuple(raws)) != decode_header(header).transactions_root:
             raise PeerError("a compact proposal whose transactions are not those of its header")
         version, vote, _, round_changes, prepares = unpack(shell, "compact proposal")
         block = _join_block(header, raws)
@@ -228,7 +228,7 @@ def decode_proposal(get_known: GetKnown) -> Callable[[bytes], Block]:
 
 def _decode_proposal(raw: bytes, *, get_known: GetKnown) -> Block:
     block = decode_block(raw, get_known)
-    root = ordered_root([transaction.raw for transaction in block.transactions])
+    root = transactions_root(tuple([one.raw for one in block.transactions]))
     if root != block.header.transactions_root:
         raise EncodingError("the body of a block is not the one its header names")
     return block

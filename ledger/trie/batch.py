@@ -260,7 +260,7 @@ class Batch:
             if isinstance(value, bytes):
                 return Leaf(path[depth:], value)
             return Extension(path[depth:], value.child)
-        split = _common_size(path, entries[high - 1][0], depth)
+        split = common_size(path, entries[high - 1][0], depth)
         branch: list[Fragment] = [EMPTY] * BRANCH_SIZE
         if len(path) == split and isinstance(value, bytes):
             branch[VALUE] = rlp.encode_bytes(value)
@@ -313,7 +313,7 @@ def _rewrite(leaf: Leaf, value: bytes) -> Leaf | None:
 _NIBBLES = tuple(bytes([nibble]) for nibble in range(16))
 
 
-def _common_size(first: Path, last: Path, start: int) -> int:
+def common_size(first: Path, last: Path, start: int) -> int:
     """How many nibbles two different paths share, which is at least `start`."""
     end = min(len(first), len(last))
     while start < end and first[start] == last[start]:

@@ -5,11 +5,9 @@ stores them is not known here. Callers hash keys themselves (the "secure" trie).
 Paper, appendix D.
 """
 
-from collections.abc import Sequence
 from typing import Protocol
 
 from ledger.crypto.keccak import keccak256
-from ledger.encoding import rlp
 from ledger.errors import StoreError
 from ledger.trie.batch import Batch, Changes
 from ledger.trie.cache import TOP_DEPTH, NodeCache
@@ -160,18 +158,3 @@ class Trie:
 
     def _root_fragment(self) -> Fragment:
         return EMPTY if self.root == EMPTY_ROOT else b"\xa0" + self.root
-
-
-def ordered_root(values: Sequence[bytes]) -> Hash32:
-    """The root over values, none empty, at the RLP of their index, as blocks commit to lists."""
-    trie = Trie(_Nothing())
-    for index, value in enumerate(values):
-        trie.set(rlp.encode_bytes(rlp.encode_uint(index)), value)
-    return trie.commit()[0]
-
-
-class _Nothing:
-    """The reader under a trie that starts empty."""
-
-    def get_node(self, trie: bytes, path: Path) -> bytes | None:
-        return None

@@ -14,7 +14,7 @@ from ledger.block import Block, Certificate, Header, decode_body, decode_certifi
 from ledger.errors import InvalidBlock, LedgerError, ProofError
 from ledger.store.base import Store
 from ledger.transaction import Transaction, recover_senders
-from ledger.trie.trie import ordered_root
+from ledger.trie.ordered import transactions_root
 from ledger.types import Hash32, Height
 from node.peers.connection import Peer
 from node.peers.frames import BODIES_PER_FRAME, Kind
@@ -32,7 +32,7 @@ Ready = tuple[Peer, Block, Certificate]
 
 def check_body(header: Header, transactions: tuple[Transaction, ...]) -> None:
     """Hold a body to its header. Raises InvalidBlock."""
-    if ordered_root([transaction.raw for transaction in transactions]) != header.transactions_root:
+    if transactions_root(tuple([one.raw for one in transactions])) != header.transactions_root:
         raise InvalidBlock(f"the body of block {header.number} is not the one its header names")
 
 

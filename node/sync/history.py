@@ -16,7 +16,7 @@ from ledger.crypto.address import contract_address
 from ledger.errors import EncodingError, InvalidBlock, LedgerError
 from ledger.receipt import Receipt, decode_receipts, encode_receipts
 from ledger.transaction import Transaction
-from ledger.trie.trie import ordered_root
+from ledger.trie.ordered import ordered_root
 from ledger.types import Height
 from node.log import Log
 from node.peers.connection import Peer

@@ -11,8 +11,9 @@ from trie import HexaryTrie
 from ledger.errors import StoreError
 from ledger.trie.cache import NodeCache
 from ledger.trie.nodes import decode_node, encode_node
+from ledger.trie.ordered import ordered_root
 from ledger.trie.proof import verify_proof
-from ledger.trie.trie import EMPTY_ROOT, Trie, ordered_root
+from ledger.trie.trie import EMPTY_ROOT, Trie
 from tests.trie.nodes_in_memory import NodesInMemory, rebuilt
 
 # Few nibbles and short keys make branches meet, merge and vanish; some keys are prefixes of others.
