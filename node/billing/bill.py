@@ -1,17 +1,27 @@
 """A bill, priced again from the readings of a month, apart from the contract that made it.
 
 The rules are those in the docstring of `contracts_py/metering.py`. Money is whole minor units: the
-sum of Wh times rate, divided by 1,000 half up, once for the month. `recompute` also proves that no
-reading was left out: the contract numbers records and corrections of a month from 1 on.
+sum of Wh times rate, divided by 1,000 half up, once for the month. `compute_bill` also proves that
+no reading was left out: the contract numbers records and corrections of a month from 1 on.
 """
 
 from collections import defaultdict
 from dataclasses import dataclass
 
-from node.billing.month import Correction, Month, Reading, Tariff
-from node.errors import NodeError
+from node.billing.month import Correction, Month, Reading, Statement, Tariff, Value
+from node.billing.statement import (
+    WH_PER_KWH,
+    BillMismatch,
+    StandingLine,
+    Sums,
+    check_frozen,
+    find_tax_bp,
+    list_standing,
+    make_statement,
+)
 
-WH_PER_KWH = 1_000
+__all__ = ["Bill", "BillMismatch", "RateLine", "SlabLine", "compute_bill"]
+
 QUALITY_VALID = 1
 QUALITY_ESTIMATED = 2 | 4 | 8 | 16 | 32 | 64  # IEEE 2030.5: edited, estimated, ... projected
 QUALITY_NOMINAL_VOLTAGE = 128
@@ -35,6 +45,20 @@ class SlabLine:
 
 
 @dataclass(frozen=True)
+class RateLine:
+    """Units of one tariff at an extra rate of some hours, or exported at a credit rate."""
+
+    tariff: int
+    rate: int
+    units_wh: int
+
+    @property
+    def charge(self) -> int:
+        """Wh times rate."""
+        return self.units_wh * self.rate
+
+
+@dataclass(frozen=True)
 class Bill:
     """What an account owes for a month, and what it rests on."""
 
@@ -44,13 +68,23 @@ class Bill:
     import_wh: int
     export_wh: int
     charge: int
-    amount: int
     estimated: tuple[Reading, ...]
     corrected: tuple[Reading, ...]
+    extras: tuple[RateLine, ...]
+    credits: tuple[RateLine, ...]
+    standing: tuple[StandingLine, ...]
+    statement: Statement
 
+    @property
+    def amount(self) -> int:
+        """What is to be paid; nothing, where the grid owes the account."""
+        return max(self.statement.total, 0)
 
-class BillMismatch(NodeError):
-    """The contract's own total is not what its readings give."""
+    @property
+    def open(self) -> int:
+        """What changed since the month was last frozen; all, if it never was."""
+        frozen = self.month.frozen
+        return self.statement.total - (frozen[-1].statement.total if frozen else 0)
 
 
 def compute_lines(tariff: Tariff, before_wh: int, units_wh: int) -> list[tuple[int, int]]:
@@ -75,24 +109,34 @@ def compute_bill(month: Month) -> Bill:
     Raises BillMismatch where one is missing, or the result is not what the contract has.
     """
     pricing = _Pricing(month)
+    sums = [Sums()]  # after each entry
     for order, reading, correction in _list_entries(month):
         if correction is None:
             pricing.add_reading(order, reading)
         else:
             pricing.add_correction(reading, correction)
-    export_wh = sum(reading.current.export_wh for reading in month.readings)
-    _check_totals(month, pricing.total_wh, pricing.charge, export_wh)
+        sums.append(pricing.sums)
+    _check_totals(month, sums[-1])
+    for frozen in month.frozen:
+        if frozen.statement.entries >= len(sums):
+            raise BillMismatch(f"frozen statement {frozen.number} counts readings of later")
+        check_frozen(month, frozen, sums[frozen.statement.entries])
+    standing = list_standing(month)
+    charged = sum(line.amount for line in standing)
     uncertain = QUALITY_ESTIMATED | QUALITY_NOMINAL_VOLTAGE
     return Bill(
         month=month,
         lines=_make_lines(month, pricing.units),
         clamped_charge=pricing.clamped,
         import_wh=pricing.total_wh,
-        export_wh=export_wh,
+        export_wh=pricing.export_wh,
         charge=pricing.charge,
-        amount=(pricing.charge + WH_PER_KWH // 2) // WH_PER_KWH,
         estimated=tuple(one for one in month.readings if one.current.quality & uncertain),
         corrected=tuple(one for one in month.readings if one.corrections),
+        extras=_make_rate_lines(pricing.extras),
+        credits=_make_rate_lines(pricing.credits),
+        standing=standing,
+        statement=make_statement(sums[-1], month.total_entries, charged, find_tax_bp(month)),
     )
 
 
@@ -112,13 +156,19 @@ def _list_entries(month: Month) -> list[tuple[int, Reading, Correction | None]]:
 
 
 class _Pricing:
-    """The running total of a month: Wh, and Wh times rate, by tariff and slab."""
+    """The running sums of a month, and its units by tariff and slab or rate."""
 
     def __init__(self, month: Month) -> None:
         self.month = month
         self.units: dict[tuple[int, int], int] = defaultdict(int)
-        self.total_wh = self.charge = self.clamped = 0
-        self._current: dict[tuple[bytes, int], tuple[int, int]] = {}
+        self.extras: dict[tuple[int, int], int] = defaultdict(int)
+        self.credits: dict[tuple[int, int], int] = defaultdict(int)
+        self.total_wh = self.export_wh = self.charge = self.credit = self.clamped = 0
+        self._current: dict[tuple[bytes, int], Value] = {}
+
+    @property
+    def sums(self) -> Sums:
+        return Sums(self.total_wh, self.export_wh, self.charge, self.credit)
 
     def add_reading(self, order: int, reading: Reading) -> None:
         if reading.before_wh != self.total_wh:
@@ -126,51 +176,69 @@ class _Pricing:
                 f"reading {order} was priced after {reading.before_wh} Wh, "
                 f"the readings before it sum to {self.total_wh}"
             )
-        self.charge += self._price(reading.tariff, self.total_wh, reading.import_wh, 1)
-        self.total_wh += reading.import_wh
-        self._current[reading.meter, reading.period] = (reading.import_wh, reading.tariff)
+        self.charge += self._price(reading, reading, self.total_wh, 1)
+        self._add_units(reading, reading, 1)
 
     def add_correction(self, reading: Reading, correction: Correction) -> None:
         """The old value's price is taken back, the new one's added, never below zero in all."""
-        key = (reading.meter, reading.period)
-        old_wh, old_tariff = self._current[key]
-        rest_wh = self.total_wh - old_wh
-        change = self._price_again(correction.tariff, reading, rest_wh, correction.import_wh, 1)
-        change += self._price_again(old_tariff, reading, rest_wh, old_wh, -1)
+        old = self._current[reading.meter, reading.period]
+        rest_wh = self.total_wh - old.import_wh
+        change = self._price_again(reading, correction, rest_wh, 1)
+        change += self._price_again(reading, old, rest_wh, -1)
         if change < -self.charge:
             self.clamped += -self.charge - change
             change = -self.charge
         self.charge += change
-        self.total_wh = rest_wh + correction.import_wh
-        self._current[key] = (correction.import_wh, correction.tariff)
+        self._add_units(reading, old, -1)
+        self._add_units(reading, correction, 1)
 
-    def _price_again(
-        self, number: int, reading: Reading, rest_wh: int, units_wh: int, sign: int
-    ) -> int:
+    def _add_units(self, reading: Reading, value: Value, sign: int) -> None:
+        """Import, export and its credit of one value."""
+        self.total_wh += sign * value.import_wh
+        self.export_wh += sign * value.export_wh
+        rate = month_tariff(self.month, value.tariff).terms.credit_rate
+        if rate:
+            self.credits[value.tariff, rate] += sign * value.export_wh
+            self.credit += sign * value.export_wh * rate
+        self._current[reading.meter, reading.period] = value
+
+    def _price_again(self, reading: Reading, value: Value, rest_wh: int, sign: int) -> int:
         """Telescopic units come on top of the rest, others stand at the reading's own place."""
-        telescopic = month_tariff(self.month, number).telescopic
-        before_wh = rest_wh if telescopic else reading.before_wh
-        return self._price(number, before_wh, units_wh, sign)
+        telescopic = month_tariff(self.month, value.tariff).telescopic
+        return self._price(reading, value, rest_wh if telescopic else reading.before_wh, sign)
 
-    def _price(self, number: int, before_wh: int, units_wh: int, sign: int) -> int:
-        tariff = month_tariff(self.month, number)
+    def _price(self, reading: Reading, value: Value, before_wh: int, sign: int) -> int:
+        number, tariff = value.tariff, month_tariff(self.month, value.tariff)
         charge = 0
-        for slab, part_wh in compute_lines(tariff, before_wh, units_wh):
+        for slab, part_wh in compute_lines(tariff, before_wh, value.import_wh):
             self.units[number, slab] += sign * part_wh
             charge += sign * part_wh * tariff.rates[slab]
+        if any(tariff.terms.extra_rates):
+            rate = tariff.terms.rate_at(self.month.local(reading.period))
+            self.extras[number, rate] += sign * value.import_wh
+            charge += sign * value.import_wh * rate
         return charge
 
 
-def _check_totals(month: Month, total_wh: int, charge: int, export_wh: int) -> None:
-    if (total_wh, charge) != (month.total_import_wh, month.total_charge):
+def _check_totals(month: Month, sums: Sums) -> None:
+    if (sums.import_wh, sums.charge) != (month.total_import_wh, month.total_charge):
         raise BillMismatch(
-            f"the readings give {total_wh} Wh and {charge} Wh x rate, the contract has "
+            f"the readings give {sums.import_wh} Wh and {sums.charge} Wh x rate, the contract has "
             f"{month.total_import_wh} and {month.total_charge}"
         )
-    if export_wh != month.total_export_wh:
+    if (sums.export_wh, sums.credit) != (month.total_export_wh, month.total_credit):
         raise BillMismatch(
-            f"the readings export {export_wh} Wh, the contract has {month.total_export_wh}"
+            f"the readings export {sums.export_wh} Wh, worth {sums.credit} Wh x rate, the contract "
+            f"has {month.total_export_wh} and {month.total_credit}"
         )
+
+
+def _make_rate_lines(units: dict[tuple[int, int], int]) -> tuple[RateLine, ...]:
+    return tuple(
+        RateLine(number, rate, units_wh)
+        for (number, rate), units_wh in sorted(units.items())
+        if units_wh and rate
+    )
 
 
 def month_tariff(month: Month, number: int) -> Tariff:

@@ -6,12 +6,13 @@ chain proves, gives the layout. What is owed for it is `bill`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import MAXYEAR, date, datetime
 from typing import Any
 
 from ledger.contract.layout import slot_after
 from ledger.crypto.keccak import keccak256
 from ledger.types import Slot
+from node.billing.clock import Clock
 from node.billing.words import (
     Layout,
     Words,
@@ -23,13 +24,15 @@ from node.billing.words import (
 )
 from node.errors import NodeError
 
-EPOCH = date(1970, 1, 1)
-DAY_S = 86_400
 METERS_MAX = 1_000  # of one account; more is no household but a mistake or an attack
 CORRECTIONS_MAX = 1_000  # of one reading
 TARIFFS_MAX = 10_000
 SLAB_BITS = 32
 SLABS_MAX = 8
+CHANGES_MAX = 1_000  # of the clocks: two a year
+STATEMENTS_MAX = 1_000  # frozen, of one month
+HOURS_OF_DAY = 24
+HOUR_BITS = 3
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,51 @@ class Reading(Value):
 
 
 @dataclass(frozen=True)
+class Terms:
+    """Of a tariff: minor units a day, basis points, and minor units a kWh.
+
+    `hours` are 24 of a weekday and 24 of a day of the weekend, each an index of `extra_rates`.
+    """
+
+    standing: int = 0
+    tax_bp: int = 0
+    credit_rate: int = 0
+    hours: tuple[int, ...] = (0,) * (2 * HOURS_OF_DAY)
+    extra_rates: tuple[int, ...] = (0,) * SLABS_MAX
+
+    def rate_at(self, local: datetime) -> int:
+        """What a local hour adds to the slab's rate."""
+        weekend = local.weekday() >= 5
+        return self.extra_rates[self.hours[local.hour + HOURS_OF_DAY * weekend]]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What a month comes to and what it rests on, in the contract's order of fields."""
+
+    import_wh: int
+    export_wh: int
+    entries: int
+    tax_bp: int
+    energy: int
+    standing: int
+    tax: int
+    credit: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A stored statement; `index` 0 is the bill, the others are supplements."""
+
+    index: int
+    statement: Statement
+    number: int
+    frozen_at: int
+    digest: bytes
+
+
+@dataclass(frozen=True)
 class Tariff:
     """Rates in minor units per kWh; `bounds_kwh` has one entry fewer than `rates`."""
 
@@ -74,18 +122,18 @@ class Tariff:
     telescopic: bool
     bounds_kwh: tuple[int, ...]
     rates: tuple[int, ...]
+    terms: Terms = Terms()
 
 
 @dataclass(frozen=True)
 class Month:
-    """One account's month as stored. `total_charge` is the sum of Wh times rate."""
+    """One account's month as stored. `total_charge` and `_credit` are sums of Wh times rate."""
 
     account: bytes
     month: int
     period_seconds: int
-    utc_offset_seconds: int
-    first_period: int
-    last_period: int
+    clock: Clock
+    periods: tuple[int, ...]
     meters: tuple[bytes, ...]
     readings: tuple[Reading, ...]
     tariffs: dict[int, Tariff]
@@ -93,11 +141,17 @@ class Month:
     total_charge: int
     total_entries: int
     total_export_wh: int
+    total_credit: int = 0
     missing: dict[bytes, tuple[int, ...]] = field(default_factory=dict)
+    frozen: tuple[Frozen, ...] = ()
 
     def start_of(self, period: int) -> int:
         """When a period starts, in Unix seconds."""
         return period * self.period_seconds
+
+    def local(self, period: int) -> datetime:
+        """When a period starts, in local time."""
+        return self.clock.local(self.start_of(period))
 
     @property
     def name(self) -> str:
@@ -110,16 +164,9 @@ def parse_month(text: str) -> int:
         first = date.fromisoformat(text + "-01")
     except ValueError as error:
         raise NodeError(f"{text!r} is no month: expected YYYY-MM") from error
+    if first.year == MAXYEAR:
+        raise NodeError(f"{text!r} is no month of a calendar that ends with it")
     return 12 * first.year + first.month - 1
-
-
-def month_periods(month: int, period_seconds: int, utc_offset_seconds: int) -> tuple[int, int]:
-    """First and last period that start in a month, in local standard time."""
-    first, after = (
-        (date((month + step) // 12, (month + step) % 12 + 1, 1) - EPOCH).days for step in (0, 1)
-    )
-    starts = [-(-(day * DAY_S - utc_offset_seconds) // period_seconds) for day in (first, after)]
-    return max(0, starts[0]), starts[1] - 1
 
 
 def read_month(layout: Layout, words: Words, account: bytes, month: int) -> Month:
@@ -127,32 +174,73 @@ def read_month(layout: Layout, words: Words, account: bytes, month: int) -> Mont
     period_seconds = layout.read_scalar(words, "_period_seconds")
     if period_seconds == 0:
         raise NodeError("this address holds no Metering contract: its period is zero")
-    offset = layout.read_scalar(words, "_utc_offset_seconds")
-    first, last = month_periods(month, period_seconds, offset)
+    clock = _read_clock(layout, words)
+    periods = clock.month_periods(month, period_seconds)
     meters = _read_meters(layout, words, account)
     tariffs = _read_tariffs(layout, words)
-    readings, missing = _read_readings(layout, words, meters, range(first, last + 1))
+    readings, missing = _read_readings(layout, words, meters, periods)
     total_type = struct_of(layout.field_type("_months"))
     base = layout.value_slot("_months", account, month)
-    exports = layout.value_slot("_month_exports", account, month)
-    read = words.read([*struct_slots(total_type, base), exports])
+    read = words.read(struct_slots(total_type, base))
     total = decode_struct(total_type, base, read)
+    export_wh, credit = _read_export(layout, words, account, month)
     return Month(
         account=account,
         month=month,
         period_seconds=period_seconds,
-        utc_offset_seconds=offset,
-        first_period=first,
-        last_period=last,
+        clock=clock,
+        periods=tuple(periods),
         meters=tuple(meters),
         readings=tuple(readings),
         tariffs=tariffs,
         total_import_wh=total["import_wh"],
         total_charge=total["charge"],
         total_entries=total["entries"],
-        total_export_wh=read[exports],
+        total_export_wh=export_wh,
+        total_credit=credit,
         missing=missing,
+        frozen=_read_frozen(layout, words, account, month),
     )
+
+
+def _read_clock(layout: Layout, words: Words) -> Clock:
+    offset_s = layout.read_scalar(words, "_utc_offset_seconds")
+    if not layout.has("_offset_count"):  # a metering.py of before clocks changed
+        return Clock(offset_s)
+    count = layout.read_scalar(words, "_offset_count")
+    if count > CHANGES_MAX:
+        raise NodeError(f"{count} changes of the clocks are more than the {CHANGES_MAX} read")
+    struct = struct_of(layout.field_type("_offsets"))
+    places = [layout.value_slot("_offsets", number) for number in range(1, count + 1)]
+    read = words.read([slot for place in places for slot in struct_slots(struct, place)])
+    stored = [decode_struct(struct, place, read) for place in places]
+    return Clock(offset_s, tuple((one["from_s"], one["offset_s"]) for one in stored))
+
+
+def _read_export(layout: Layout, words: Words, account: bytes, month: int) -> tuple[int, int]:
+    """Wh, and Wh times credit rate."""
+    base = layout.value_slot("_month_exports", account, month)
+    read = words.read([base])
+    if not layout.has("_terms"):  # a metering.py of before export was credited
+        return read[base], 0
+    stored = decode_struct(struct_of(layout.field_type("_month_exports")), base, read)
+    return stored["export_wh"], stored["credit"]
+
+
+def _read_frozen(layout: Layout, words: Words, account: bytes, month: int) -> tuple[Frozen, ...]:
+    if not layout.has("_statements"):
+        return ()
+    types = [struct_of(layout.field_type(name)) for name in ("_statements", "_seals")]
+    bases = [layout.value_slot(name, account, month) for name in ("_statements", "_seals")]
+    count = _read_length(words, bases[0], STATEMENTS_MAX, "frozen statements")
+    found = []
+    for index in range(count):
+        places = [array_slot(base, one, index) for base, one in zip(bases, types, strict=True)]
+        pairs = list(zip(types, places, strict=True))
+        read = words.read([slot for one, place in pairs for slot in struct_slots(one, place)])
+        statement, seal = (decode_struct(one, place, read) for one, place in pairs)
+        found.append(Frozen(index, Statement(**statement), **seal))
+    return tuple(found)
 
 
 def _read_length(words: Words, base: Slot, limit: int, what: str) -> int:
@@ -176,15 +264,41 @@ def _read_tariffs(layout: Layout, words: Words) -> dict[int, Tariff]:
     count = _read_length(words, base, TARIFFS_MAX, "tariffs")
     places = [array_slot(base, struct, index) for index in range(count)]
     read = words.read([slot for place in places for slot in struct_slots(struct, place)])
+    terms = _read_terms(layout, words, count)
     tariffs = {}
     for number, place in enumerate(places, 1):
         stored = decode_struct(struct, place, read)
         bounds, rates = _unpack(stored["bounds_kwh"]), _unpack(stored["rates"])
         used = next((i for i, bound in enumerate(bounds) if bound == 0), SLABS_MAX - 1)
         tariffs[number] = Tariff(
-            number, stored["from_day"], stored["telescopic"], bounds[:used], rates[: used + 1]
-        )
+            number, stored["from_day"], stored["telescopic"], bounds[:used], rates[: used + 1],
+            terms.get(number, Terms()),
+        )  # fmt: skip
     return tariffs
+
+
+def _read_terms(layout: Layout, words: Words, count: int) -> dict[int, Terms]:
+    """Of all tariffs that have any, by number."""
+    if not layout.has("_terms"):
+        return {}
+    since = layout.read_scalar(words, "_terms_since")
+    struct = struct_of(layout.field_type("_terms"))
+    numbers = range(since, count + 1) if since else range(0)
+    places = {number: layout.value_slot("_terms", number) for number in numbers}
+    read = words.read([slot for place in places.values() for slot in struct_slots(struct, place)])
+    found = {}
+    for number, place in places.items():
+        stored = decode_struct(struct, place, read)
+        hours = tuple(
+            stored[half] >> HOUR_BITS * hour & SLABS_MAX - 1
+            for half in ("weekday_hours", "weekend_hours")
+            for hour in range(HOURS_OF_DAY)
+        )
+        found[number] = Terms(
+            stored["standing"], stored["tax_bp"], stored["credit_rate"], hours,
+            _unpack(stored["extra_rates"]),
+        )  # fmt: skip
+    return found
 
 
 def _unpack(word: int) -> tuple[int, ...]:
@@ -192,7 +306,7 @@ def _unpack(word: int) -> tuple[int, ...]:
 
 
 def _read_readings(
-    layout: Layout, words: Words, meters: Sequence[bytes], periods: range
+    layout: Layout, words: Words, meters: Sequence[bytes], periods: Sequence[int]
 ) -> tuple[list[Reading], dict[bytes, tuple[int, ...]]]:
     struct = struct_of(layout.field_type("_readings"))
     places = {

@@ -8,11 +8,11 @@ from ledger.crypto.address import to_checksum
 from node.billing.bill import Bill
 from node.billing.render import (
     bill_notes,
-    format_charge,
     format_kwh,
     format_money,
-    format_time,
-    slab_name,
+    list_lines,
+    list_sums,
+    total_name,
 )
 
 CHART_WIDTH = 720
@@ -27,30 +27,31 @@ def render_page(bill: Bill, contract: bytes, command: str) -> str:
         account=to_checksum(month.account),
         contract=to_checksum(contract),
         month=month.name,
-        amount=format_money(bill.amount),
+        amount=format_money(abs(bill.statement.total)),
+        total=total_name(bill),
+        paid="credited below" if bill.credits else "not paid for on this bill",
         import_kwh=format_kwh(bill.import_wh),
         export_kwh=format_kwh(bill.export_wh),
         chart=_day_chart(bill),
-        lines="".join(
-            f"<tr><td>{escape(slab_name(line))}</td><td>{format_kwh(line.units_wh)}</td>"
-            f"<td>{format_money(line.rate)}</td><td>{format_charge(line.charge)}</td></tr>"
-            for line in bill.lines
-        ),
+        lines=_rows(list_lines(bill)),
+        sums=_rows(list_sums(bill)),
         notes="".join(f"<li>{escape(note)}</li>" for note in bill_notes(bill)),
         command=escape(command),
+    )
+
+
+def _rows(lines: list[tuple[str, str, str, str]]) -> str:
+    return "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in lines
     )
 
 
 def _day_chart(bill: Bill) -> str:
     """A bar for each day of the month, as inline SVG; the text beside it is for who cannot see."""
     month = bill.month
-    offset = month.utc_offset_seconds
-    sums: dict[str, int] = {}
-    for period in range(month.first_period, month.last_period + 1):
-        sums.setdefault(format_time(month.start_of(period), offset)[:10], 0)
+    sums = dict.fromkeys((f"{month.local(period):%Y-%m-%d}" for period in month.periods), 0)
     for reading in month.readings:
-        day = format_time(month.start_of(reading.period), offset)[:10]
-        sums[day] += reading.current.import_wh
+        sums[f"{month.local(reading.period):%Y-%m-%d}"] += reading.current.import_wh
     most = max(sums.values(), default=0) or 1
     step = CHART_WIDTH / max(1, len(sums))
     bars = []

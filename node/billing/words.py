@@ -55,6 +55,9 @@ class Layout:
         names = [field.name for field in self.model.fields]
         return places[names.index(name)]
 
+    def has(self, name: str) -> bool:
+        return any(field.name == name for field in self.model.fields)
+
     def field_type(self, name: str) -> Any:
         return next(field.type for field in self.model.fields if field.name == name)
 

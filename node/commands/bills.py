@@ -7,7 +7,7 @@ import click
 from ledger.crypto.address import to_checksum
 from node.billing.bill import compute_bill
 from node.billing.month import Month, parse_month, read_month
-from node.billing.render import bill_json, bill_notes, bill_table, format_kwh, format_time
+from node.billing.render import bill_json, bill_notes, bill_table, format_kwh
 from node.billing.sources import BelievedWords, get_source, make_layout
 from node.billing.words import Layout
 from node.commands.common import (
@@ -24,7 +24,6 @@ from node.commands.common import (
 from node.errors import NodeError
 
 CONTRACT_HELP = "The grid's Metering contract."
-DAY_S = 86_400
 
 
 def check_is_metering(layout: Layout, contract: bytes) -> None:
@@ -59,8 +58,7 @@ def usage(contract: bytes, account: bytes, month: str, rpc: str, as_json: bool) 
     found = load_month(rpc, contract, account, month)
     days: dict[str, list[int]] = {}
     for reading in found.readings:
-        start = found.start_of(reading.period)
-        sums = days.setdefault(format_time(start, found.utc_offset_seconds)[:10], [0, 0, 0])
+        sums = days.setdefault(f"{found.local(reading.period):%Y-%m-%d}", [0, 0, 0])
         sums[0] += reading.current.import_wh
         sums[1] += reading.current.export_wh
         sums[2] += 1

@@ -162,8 +162,13 @@ def explain_proof(
         + ("the metering contract of this version;" if standard else "the contract you accepted;"),
         f"  {words.proofs_checked:,} storage proofs give the readings, corrections and tariffs, "
         "and that no other reading of this month is there;",
-        f"  priced again here they come to {format_money(bill.amount)}, which is what the contract "
-        "has.",
+        f"  priced again here they come to {format_money(bill.statement.total)}, which is what the "
+        "contract has;",
+        *(
+            f"  frozen statement {one.number} is what the first {one.statement.entries} of them "
+            "come to, and its hash is that of its words;"
+            for one in bill.month.frozen
+        ),
         "[bold]Not proved[/bold]",
         "  that the meters measured right, or that nothing was used while a reading is missing;",
         "  that no newer block exists: ask several nodes, and compare the block's number and age.",

@@ -11,7 +11,8 @@ from contracts_py.metering import Metering
 from ledger.contract.compile import compile_contract
 from ledger.contract.testing import Chain, make_account
 from node.billing.bill import BillMismatch, compute_bill
-from node.billing.month import Month, month_periods, parse_month, read_month
+from node.billing.clock import Clock
+from node.billing.month import Month, parse_month, read_month
 from node.billing.render import bill_json, bill_notes, bill_table, format_charge, format_money
 from node.billing.words import Layout
 
@@ -40,6 +41,11 @@ def make_metering(chain: Chain, period_seconds: int = 3_600) -> Any:
     return metering
 
 
+def month_bounds() -> tuple[int, int]:
+    periods = Clock(INDIA_S).month_periods(MONTH, 3_600)
+    return periods[0], periods[-1]
+
+
 def month_of(chain: Chain, metering: Any) -> Month:
     return read_month(LAYOUT, StateWords(chain, metering.address), HOME, MONTH)
 
@@ -50,7 +56,7 @@ def test_any_month_is_priced_as_the_contract_did(seed: int, telescopic: bool) ->
     chance = random.Random(seed)
     chain = Chain()
     metering = make_metering(chain)
-    first, last = month_periods(MONTH, 3_600, INDIA_S)
+    first, last = month_bounds()
     bounds, rates = [100, 300, 500], [296, 556, 916, 1_061]
     metering.set_tariff(0, telescopic, bounds, rates, sender=OWNER)
     metering.set_tariff(19_765, not telescopic, [50], [10, 20], sender=OWNER)
@@ -80,7 +86,7 @@ def test_any_month_is_priced_as_the_contract_did(seed: int, telescopic: bool) ->
 def test_a_reading_left_out_is_noticed() -> None:
     chain = Chain()
     metering = make_metering(chain)
-    first, _ = month_periods(MONTH, 3_600, INDIA_S)
+    first, _ = month_bounds()
     for period in (first, first + 5):
         metering.record(period, 700, 0, 1, sender=METERS[0])
     month = month_of(chain, metering)
@@ -95,7 +101,7 @@ def test_a_reading_left_out_is_noticed() -> None:
 def test_gaps_are_told_and_not_charged() -> None:
     chain = Chain()
     metering = make_metering(chain)
-    first, last = month_periods(MONTH, 3_600, INDIA_S)
+    first, last = month_bounds()
     metering.record(first + 1, 0, 0, 1, sender=METERS[0])
     bill = compute_bill(month_of(chain, metering))
     assert last - first + 1 == 29 * 24
