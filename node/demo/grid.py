@@ -25,6 +25,9 @@ HOST = "127.0.0.1"
 PERIOD_S = 3_600
 TARIFF = (0, False, [100, 300, 500], [296, 556, 916, 1_061])  # the published slabs
 READY_S = 60.0
+# Below the ports that systems give to outgoing connections (Linux's begin at 32,768): one of those
+# could take a port between our looking and a node's listening.
+PORTS_FROM, PORTS_TO = 10_000, 32_000
 CUT_OFF = 1  # the household whose meter is cut off from all nodes
 KILLED = 2  # the node that loses its power
 
@@ -108,7 +111,7 @@ def make_grid(folder: Path) -> Grid:
 def free_ports(count: int) -> list[int]:
     """So many consecutive ports of 127.0.0.1 that are free just now."""
     for _ in range(200):
-        first = 20_000 + secrets.randbelow(20_000)
+        first = PORTS_FROM + secrets.randbelow(PORTS_TO - PORTS_FROM - count)
         opened = []
         try:
             for port in range(first, first + count):
