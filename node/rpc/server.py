@@ -19,10 +19,12 @@ from node.request_log import make_request_logger
 from node.rpc.codec import BODY_BYTES_MAX, encode_error
 from node.rpc.dispatch import Dispatcher
 from node.rpc.errors import INVALID_REQUEST, RpcError
-from node.rpc.session import Session
+from node.rpc.session import Session, Unread
 
 READ_TIMEOUT_S = 30.0
 """For a request's head, from the first byte or the last request, and again for its body."""
+WRITE_TIMEOUT_S = 60.0
+"""For a client to take a reply or an event: 25 MB, at half a megabyte a second."""
 BODIES_BYTES_MAX = 32 * 1024 * 1024
 """Of all large request bodies being read at once; a client beyond it is told to come again."""
 BODY_BYTES_SMALL = 32 * 1024
@@ -84,6 +86,7 @@ class RpcServer:
         self._connections_max = connections_max
         self._http_context = make_context(None)
         self._bodies_bytes = 0
+        self._unread = Unread()
         self._server: BoundedServer | None = None
         self._listeners: list[asyncio.Server] = []
 
@@ -112,6 +115,29 @@ class RpcServer:
         self._listeners.clear()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        response = await self._respond(request)
+        if isinstance(response, web.Response):
+            return await self._write(request, response)
+        return response
+
+    async def _write(self, request: web.BaseRequest, response: web.Response) -> web.Response:
+        """Write a reply, which counts until its client has taken it; who does not is cut off."""
+        size = len(response.body) if isinstance(response.body, bytes) else 0
+        if not self._unread.move(0, size):
+            response = self._plain(request, 503, b"this node is busy, try again\n")
+            size = 0
+        try:
+            async with asyncio.timeout(WRITE_TIMEOUT_S):
+                await response.prepare(request)
+                await response.write_eof()
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+        finally:
+            self._unread.move(size, 0)
+        return response
+
+    async def _respond(self, request: web.BaseRequest) -> web.StreamResponse:
         method = request.method
         if method == "POST":
             return await self._post(request)
@@ -226,9 +252,9 @@ class RpcServer:
             max_msg_size=BODY_BYTES_MAX, heartbeat=HEARTBEAT_S, compress=False, timeout=1.0
         )
         await socket.prepare(request)
-        session = Session()
+        session = Session(self._unread)
         context = self._make_context(session)
-        writer = asyncio.create_task(self._write_messages(socket, session))
+        writer = asyncio.create_task(self._write_messages(request, socket, session))
         try:
             async for message in socket:
                 if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
@@ -243,10 +269,18 @@ class RpcServer:
         return socket
 
     @staticmethod
-    async def _write_messages(socket: web.WebSocketResponse, session: Session) -> None:
-        while (message := await session.next_message()) is not None:
-            try:
-                await socket.send_str(message.decode())
-            except ConnectionError:
-                return  # the reader sees the same end
+    async def _write_messages(
+        request: web.BaseRequest, socket: web.WebSocketResponse, session: Session
+    ) -> None:
+        try:
+            while (message := await session.next_message()) is not None:
+                async with asyncio.timeout(WRITE_TIMEOUT_S):
+                    await socket.send_str(message.decode())
+                session.written()
+        except ConnectionError:
+            return  # the reader sees the same end
+        except TimeoutError:
+            if request.transport is not None:
+                request.transport.abort()
+            return
         await socket.close(code=1013, message=b"reads slower than events come")

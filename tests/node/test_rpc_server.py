@@ -23,7 +23,7 @@ from node.rpc.parameters import (
     parse_quantity,
 )
 from node.rpc.server import RpcServer
-from node.rpc.session import Session
+from node.rpc.session import UNREAD_BYTES_MAX, Session, Unread
 
 TABLE = MethodTable()
 
@@ -412,6 +412,52 @@ def test_a_client_that_reads_slower_than_events_come_is_cut_off() -> None:
             assert socket.close_code == 1013
 
     run(story)
+
+
+async def ask_without_reading(port: int, head: bytes, body: bytes) -> asyncio.StreamWriter:
+    """Send a request over a socket that nobody reads from."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1_024)
+    writer.write(head)
+    if b"Upgrade" in head:
+        await reader.readuntil(b"\r\n\r\n")
+    writer.write(body)
+    return writer
+
+
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("over_websocket", [False, True])
+def test_clients_that_read_nothing_take_bounded_memory_and_are_cut_off(
+    monkeypatch: pytest.MonkeyPatch, over_websocket: bool
+) -> None:
+    """Each may ask for 25 MB, and there may be a thousand of them."""
+    unread = Unread()
+    monkeypatch.setattr(server, "WRITE_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(server, "Unread", lambda: unread)
+    body = json.dumps(request("toy_long")).encode()
+    head = UPGRADE if over_websocket else b""
+    masked = b"\x81" + bytes([0x80 | len(body)]) + bytes(4) + body
+    held: list[int] = []
+
+    async def story(port: int) -> None:
+        sent = masked if over_websocket else post_bytes(body)
+        writers = [await ask_without_reading(port, head, sent) for _ in range(12)]
+        for _ in range(200):
+            held.append(unread._bytes)
+            if len(held) > 50 and not held[-1]:
+                break
+            assert (await ask(port, request("eth_chainId")))["result"] == "0x79b"
+            await asyncio.sleep(0.03)
+        for writer in writers:
+            writer.close()
+
+    run(story)
+    assert 22_000_000 < max(held) <= UNREAD_BYTES_MAX
+    assert held[-1] == 0
 
 
 def test_heavy_calls_leave_half_of_the_time_to_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
