@@ -12,6 +12,7 @@ import asyncio
 import math
 import statistics
 import time
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -50,13 +51,20 @@ def run() -> dict[str, Any]:
     result = {
         "hashes_per_s": HASHES_PER_S,
         "difficulty": DIFFICULTY,
-        "mined": [measure_mining(count) for count in MINERS],
-        "voted": [measure_voting(count) for count in VALIDATORS],
+        "mined": [measure_mining(count) for count in tell("miners", MINERS)],
+        "voted": [measure_voting(count) for count in tell("validators", VALIDATORS)],
         "mined_simulated": simulate_mining(),
         "voted_simulated": simulate_voting(),
     }
     write_page(result, describe_machine())
     return result
+
+
+def tell(what: str, counts: Iterable[int]) -> Iterator[int]:
+    """The counts in turn, each said: the whole takes a quarter of an hour."""
+    for count in counts:
+        print(f"  {count} {what}", flush=True)
+        yield count
 
 
 # Proof of work.

@@ -18,13 +18,14 @@ PUBLISHED = {2: (9.0, 12.0), 3: (5.0, 7.0), 4: (3.0, 4.2)}
 
 def write_page(result: dict[str, Any], machine: dict[str, Any]) -> None:
     """Put tables between the page's markers, and the plot beside it."""
-    head, _, rest = PAGE.read_text().partition(BEGIN)
-    _, _, tail = rest.partition(END)
-    PAGE.write_text(f"{head}{BEGIN}\n{make_tables(result, machine)}\n{END}{tail}")
     try:
         draw(result)
     except ImportError:
         print("matplotlib is not here (pip install -e .[bench]): the plot is as it was")
+    head, _, rest = PAGE.read_text().partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    plot = f"![Block time against peers]({PLOT.name})\n\n" if PLOT.exists() else ""
+    PAGE.write_text(f"{head}{BEGIN}\n{plot}{make_tables(result, machine)}\n{END}{tail}")
 
 
 def make_tables(result: dict[str, Any], machine: dict[str, Any]) -> str:

@@ -90,7 +90,8 @@ def test_the_settings_of_a_meter_are_settings(tmp_path: Path) -> None:
 
 def test_every_dependency_has_its_reason() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = project["dependencies"] + project["optional-dependencies"]["test"]
+    extras = project["optional-dependencies"]
+    wanted = project["dependencies"] + extras["test"] + extras["bench"]
     named = [re.match(r"[A-Za-z0-9-]+", one).group() for one in wanted]  # type: ignore[union-attr]
     rows = table_rows(README, "package")
     assert [row[0].strip("`") for row in rows] == named
