@@ -23,6 +23,7 @@ from ledger.types import Address, Hash32
 from node.errors import PeerError
 from node.peers.frames import (
     HANDSHAKE_BYTES_MAX,
+    HEIGHT_MAX,
     NAME_CHARACTERS_MAX,
     PROTOCOL_VERSIONS,
     REASON_CHARACTERS_MAX,
@@ -45,6 +46,10 @@ HANDSHAKE_S = 10.0
 HEARTBEAT_S = 20.0
 """A peer that answers no ping within half of it is gone."""
 NO_ANSWER = "it answers no ping, or sends half a frame and no more"
+QUIET_S = 150.0
+"""Who has said nothing whole for so long is asked something that every node answers, and gone if it
+does not within as long again. Bytes of a message that never ends, and pongs between its fragments,
+keep a WebSocket's own heartbeat content. 4 MB at 14 kB a second still come through."""
 SEND_QUEUE_BYTES_MAX = 16 * 1024 * 1024
 SEND_QUEUE_FRAMES_MAX = 8_192
 DROPPABLE = frozenset((Kind.STATUS, Kind.TRANSACTIONS, Kind.POOL_HASHES, Kind.GET_TRANSACTIONS))
@@ -98,7 +103,7 @@ class Peer:
         self.version = version
         self.endpoint = endpoint
         self.dialed = dialed
-        self.connected_at = time.monotonic()
+        self.connected_at = self.heard_at = time.monotonic()
         self.head_height = 0
         self.head_hash: Hash32 = bytes(32)
         self.neighbours: frozenset[Address] = frozenset()
@@ -154,15 +159,17 @@ class Peer:
         """Read and write until either end closes. Raises PeerError where the peer erred."""
         reader = asyncio.create_task(self._read(receive))
         writer = asyncio.create_task(self._write())
+        watcher = asyncio.create_task(self._watch())
+        tasks = (reader, writer, watcher)
         try:
-            done, _ = await asyncio.wait((reader, writer), return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
             self._closing = True
-            for task in (reader, writer):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(reader, writer, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _read(self, receive: Receive) -> None:
         while True:
@@ -173,6 +180,7 @@ class Peer:
             data = _frame_of(message)
             if data is None:
                 return
+            self.heard_at = time.monotonic()
             kind, fields = decode_frame(data)
             if kind is Kind.REFUSED:
                 self.close_reason = f"it says: {fields[0]}"
@@ -181,6 +189,19 @@ class Peer:
                 raise PeerError(f"a {kind.name} frame after the handshake")
             await receive(self, kind, fields)
             await self._pace(len(data), len(fields[0]) if kind is Kind.TRANSACTIONS else 0)
+
+    async def _watch(self) -> None:
+        """Until nothing whole came for long, not even the answer to a question."""
+        while True:
+            await asyncio.sleep(QUIET_S)
+            if time.monotonic() - self.heard_at < QUIET_S:
+                continue
+            asked_at = time.monotonic()
+            self.send(Kind.GET_BLOCKS, HEIGHT_MAX - 1, 1)  # the answer is empty
+            await asyncio.sleep(QUIET_S)
+            if self.heard_at < asked_at:
+                self.close_reason = NO_ANSWER
+                return
 
     async def _pace(self, size: int, transactions: int) -> None:
         """Leave what comes too fast in the socket, so that the sender feels it."""

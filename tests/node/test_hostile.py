@@ -21,10 +21,11 @@ from ledger.encoding.packed import pack
 from ledger.transaction import sign_transaction
 from node.keys import load_node_key
 from node.node import Node
-from node.peers import network
+from node.peers import connection, network
 from node.peers.connection import Identity, shake_hands
 from node.peers.frames import FRAME_BYTES_MAX, Kind, encode_frame
 from node.peers.identity import read_peer_fingerprint
+from node.peers.network import PeerNetwork
 from node.peers.scores import Scores
 from tests.node.conftest import LocalNetwork
 
@@ -57,12 +58,14 @@ class Hostile:
         vote = Vote(kind, height, round_, digest, other.get("prepared"), b"")
         return sign_vote(other.get("key", self.key), other.get("domain", self.domain), vote)
 
-    def attack(self, frames: list[bytes], *, raw: bytes = b"", patience_s: float = 15) -> str:
+    def attack(
+        self, frames: list[bytes], *, raw: bytes = b"", drip: bytes = b"", patience_s: float = 15
+    ) -> str:
         """Send it all and read until the line is closed; what the node said, "" if it stayed."""
         self.node.network.scores = Scores()
-        return self.local.run(self._attack(frames, raw, patience_s), 60)
+        return self.local.run(self._attack(frames, raw, drip, patience_s), 60)
 
-    async def _attack(self, frames: list[bytes], raw: bytes, patience_s: float) -> str:
+    async def _attack(self, frames: list[bytes], raw: bytes, drip: bytes, patience_s: float) -> str:
         identity = Identity(self.key, self.domain.chain_id, self.domain.genesis_hash, "evil")
         async with aiohttp.ClientSession() as session:
             port = self.local.members[0].port
@@ -78,7 +81,13 @@ class Hostile:
                     await socket.send_bytes(frame)
                 if raw:
                     socket._conn.transport.write(raw)
-                    await asyncio.sleep(1.5)
+                    await asyncio.sleep(1.5 if not drip else 0)
+                for _ in range(100 if drip else 0):
+                    transport = socket._conn.transport if socket._conn else None
+                    if transport is None or transport.is_closing():
+                        break
+                    transport.write(drip)
+                    await asyncio.sleep(0.1)
             said = await self._read(socket, patience_s)
             for _ in range(1_500 if said else 0):
                 if self.address not in self.node.network.peers:
@@ -208,6 +217,40 @@ def test_half_a_frame_and_then_nothing(hostile: Hostile, monkeypatch: pytest.Mon
     masked = b"\x82\xfe" + (60_000).to_bytes(2, "big") + bytes(4)
     assert hostile.attack([], raw=masked + bytes(30_000))
     assert "half a frame" in hostile.reasons()
+
+
+@pytest.mark.parametrize("drip", [b"\x00\x81" + bytes(5), b"\x8a\x80" + bytes(4)])
+def test_a_message_that_never_ends_kept_alive_with_fragments_or_pongs(
+    hostile: Hostile, monkeypatch: pytest.MonkeyPatch, drip: bytes
+) -> None:
+    """Four megabytes for each key, for ever: the heartbeat is content with any byte."""
+    monkeypatch.setattr(connection, "QUIET_S", 0.5)
+    begun = b"\x02\xfe" + (60_000).to_bytes(2, "big") + bytes(4) + bytes(60_000)
+    started = time.monotonic()
+    assert hostile.attack([], raw=begun, drip=drip)
+    assert time.monotonic() - started < SECONDS_MAX
+    assert "half a frame" in hostile.reasons()
+
+
+def test_who_has_nothing_to_say_is_asked_and_stays(
+    three: LocalNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "QUIET_S", 0.2)
+    first, second = three.nodes[1].network, three.nodes[2].network
+    deadline = time.monotonic() + 20
+    three.run(renew(first))
+    while not (first.peers.get(second._own_address) and len(first.peers) == 2):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    peer = first.peers[second._own_address]
+    time.sleep(1.5)
+    assert first.peers[second._own_address] is peer
+
+
+async def renew(network: PeerNetwork) -> None:
+    for peer in list(network.peers.values()):
+        peer.close("a new connection, please")
+    await asyncio.sleep(0.5)
 
 
 def far_votes(hostile: Hostile) -> list[bytes]:
