@@ -9,7 +9,7 @@ operation costs, its helper charges before it works. `python -m benchmarks gas` 
 import ast
 from collections.abc import Mapping
 
-from ledger.contract.ranges import INT, Range
+from ledger.contract.ranges import INT, Range, compute_power
 from ledger.contract.types import StructType
 
 STATEMENT_GAS: dict[type[ast.AST], int] = {
@@ -95,6 +95,8 @@ def compute_weight(node: ast.AST, types: Mapping[ast.expr, object]) -> int:
                 return weight + MULTIPLY_GAS + words * words
             if isinstance(node.op, ast.FloorDiv | ast.Mod):
                 return weight + DIVIDE_GAS + words * words
+            if isinstance(node.op, ast.Pow):
+                return weight + compute_known_power(node, types)
             return weight + (words > 1)
         case ast.Compare():
             return weight + BRANCH_GAS * (len(node.ops) - 1)
@@ -114,6 +116,14 @@ def compute_weight(node: ast.AST, types: Mapping[ast.expr, object]) -> int:
         case ast.List() | ast.Tuple():
             return weight + len(node.elts)
     return weight
+
+
+def compute_known_power(node: ast.BinOp, types: Mapping[ast.expr, object]) -> int:
+    """Of `a ** b` where both are known at deploy, past what Python works out when it compiles; a
+    helper charges for all others as they run."""
+    a, b = types.get(node.left), types.get(node.right)
+    found = compute_power(node.op, a, b) if isinstance(a, Range) and isinstance(b, Range) else None
+    return price_power(64 * found.words) if found is not None and found.words > 2 else 0
 
 
 def words_of(node: ast.expr, types: Mapping[ast.expr, object]) -> int:

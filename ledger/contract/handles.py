@@ -127,7 +127,17 @@ def make_map(type: MapType, structs: Structs) -> Callable[[Door, Slot], Any]:
             def __getitem__(self, key: Any) -> Any:
                 return inner(self.door, locate(self.door, self.base, key))
 
-        return MapOfHandles
+        if not isinstance(type.value, FixedListType):
+            return MapOfHandles
+        whole = make_access(type.value, structs)
+
+        def store_whole(self: Handle, key: Any, value: Any) -> None:
+            whole.store(self.door, locate(self.door, self.base, key), value)
+
+        def remove(self: Handle, key: Any) -> None:
+            store_whole(self, key, whole.zero)
+
+        return type_with(MapOfHandles, __setitem__=store_whole, remove=remove)
 
     access = make_access(type.value, structs)
     load, store, zero, contains = access.load, access.store, access.zero, access.contains
@@ -175,9 +185,14 @@ def make_array(type: ArrayType, structs: Structs) -> Callable[[Door, Slot], Any]
     if isinstance(type.element, (MapType, ArrayType, RoleType, FixedListType)):
         return make_array_of_handles(type.element, structs)
     assert not isinstance(type.element, OptionalType), "Optional is for maps"
-    accesses, stride = make_element_accesses(type.element, structs)
+    return make_list(type.element, structs)
+
+
+def make_list(element: ValueType, structs: Structs) -> Callable[[Door, Slot], Any]:
+    """A list of values behind its length: a declared Array's, or a struct's member."""
+    accesses, stride = make_element_accesses(element, structs)
     each, zero = len(accesses), accesses[0].zero
-    load_whole = make_access(ListType(type.element), structs).load
+    load_whole = make_access(ListType(element), structs).load
 
     class Array(Handle):
         __slots__ = ()
@@ -223,18 +238,22 @@ def make_array(type: ArrayType, structs: Structs) -> Callable[[Door, Slot], Any]
             self.door.store(self.base, length - 1)
             return value
 
-    if not isinstance(type.element, StructType):
-        return Array
-    refer = make_reference(type.element, structs)
+    return with_parts(Array, element, structs)
 
-    class ArrayOfStructs(Array):
-        __slots__ = ()
 
-        def at__(self, index: int) -> Any:
-            """The struct at an index, to be used by its members."""
-            return refer(self.door, self._find(index)[1])
+def with_parts(
+    made: type[Handle], element: ValueType, structs: Structs
+) -> Callable[[Door, Slot], Any]:
+    """Elements with parts of their own are used where they stand: structs by `at__`, lists by
+    their index."""
+    parts = make_parts(element, structs)
+    if parts is None:
+        return made
 
-    return ArrayOfStructs
+    def at(self: Any, index: int) -> Any:
+        return parts(self.door, self._find(index)[1])
+
+    return type_with(made, **{"at__" if isinstance(element, StructType) else "__getitem__": at})
 
 
 def make_array_of_handles(element: StorageType, structs: Structs) -> Callable[[Door, Slot], Any]:
@@ -261,10 +280,9 @@ def make_array_of_handles(element: StorageType, structs: Structs) -> Callable[[D
 
 def make_fixed(type: FixedListType, structs: Structs) -> Callable[[Door, Slot], Any]:
     """T[N] in place: elements from the base on, no length."""
-    size, nested = type.size, isinstance(type.element, FixedListType)
+    size = type.size
     accesses, stride = make_element_accesses(type.element, structs)
     each = len(accesses)
-    element: StorageType = type.element
 
     load_whole = make_access(type, structs).load
 
@@ -291,13 +309,7 @@ def make_fixed(type: FixedListType, structs: Structs) -> Callable[[Door, Slot], 
             access, slot = self._find(index)
             access.store(self.door, slot, value)
 
-    if nested:
-        inner = make_handle(element, structs)
-        return type_with(Fixed, __getitem__=lambda self, at: inner(self.door, self._find(at)[1]))
-    if isinstance(element, StructType):
-        refer = make_reference(element, structs)
-        return type_with(Fixed, at__=lambda self, at: refer(self.door, self._find(at)[1]))
-    return Fixed
+    return with_parts(Fixed, type.element, structs)
 
 
 def type_with(base: type[Handle], **members: Any) -> Callable[[Door, Slot], Any]:
@@ -336,7 +348,7 @@ def make_parts(type: StorageType, structs: Structs) -> Callable[[Door, Slot], An
         case StructType():
             return make_reference(type, structs)
         case ListType():
-            return make_array(ArrayType(type.element), structs)
+            return make_list(type.element, structs)
         case FixedListType():
             return make_fixed(type, structs)
     return None

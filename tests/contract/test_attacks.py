@@ -10,7 +10,7 @@ from ledger.contract import values
 from ledger.contract.annotations import NODES_MAX
 from ledger.contract.compile import compile_contract
 from ledger.contract.digests import hash_struct
-from ledger.contract.gas import GAS_COUNT_ITEM
+from ledger.contract.gas import GAS_COUNT_ITEM, price_power
 from ledger.contract.testing import Chain
 from ledger.contract.types import IntType, StructType
 from ledger.contract.values import Values
@@ -138,3 +138,56 @@ def test_spelling_the_type_of_a_struct_is_paid_with_all_it_refers_to():
     paid = []
     hash_struct(outer, ((0,) * 30,), paid.append)
     assert paid[0] >= GAS_COUNT_ITEM * 31
+
+
+PARTS = """
+from ledger.contract import Contract, Fixed, Map, Struct, uint8, uint256, view, write
+
+
+class Both(Struct):
+    rows: list[list[uint8]]
+    pairs: list[Fixed[list[uint8], 2]]
+
+
+class Attack(Contract):
+    fixed: Fixed[list[list[uint8]], 2]
+    grids: Map[uint8, Fixed[list[Fixed[list[uint8], 2]], 2]]
+    both: Both
+
+    @write
+    def run(self) -> list[uint8]:
+        self.fixed[1].append(3)
+        self.fixed[1].append(4)
+        self.fixed[1][0] = 5
+        self.grids[7] = [[1, 2], [3, 4]]
+        self.grids[7][1][0] = 6
+        self.both.rows.append([1])
+        self.both.rows[0].append(7)
+        self.both.pairs.append([1, 2])
+        self.both.pairs[0][1] = 8
+        seen: list[uint8] = list(self.fixed[1]) + list(self.both.rows[0])
+        seen.append(self.grids[7][1][0])
+        seen.append(self.both.pairs[0][1])
+        seen.append(self.both.rows.pop()[1])
+        self.grids.remove(7)
+        seen.append(self.grids[7][1][0])
+        return seen
+"""
+
+
+def test_lists_in_lists_of_storage_are_changed_where_they_stand(tmp_path):
+    """`append` and a store to an item reached a copy, were lost, and never paid."""
+    (tmp_path / "attack.py").write_text(PARTS)
+    attack = Chain().deploy(tmp_path / "attack.py")
+    assert attack.run().returned == [5, 4, 1, 7, 6, 8, 7, 0]
+
+
+def test_a_power_whose_operands_are_known_is_paid_by_its_size(tmp_path):
+    """It cost what an addition does: 80 ns a gas."""
+    source = method("base = 3\nresult = base ** 300\nreturn result % 7", head="self")
+    small = source.replace("300", "30")
+    used = []
+    for name, text in (("large.py", source), ("small.py", small)):
+        (tmp_path / name).write_text(text)
+        used.append(Chain().deploy(tmp_path / name).run().gas_used)
+    assert used[0] - used[1] >= price_power(448)

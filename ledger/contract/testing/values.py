@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any
 
 from ledger.contract.api import Event
+from ledger.contract.layout import get_value_size
 from ledger.contract.model import RecordModel
 from ledger.contract.testing.accounts import with_name
 from ledger.contract.types import (
@@ -62,4 +63,9 @@ def make_event(model: RecordModel, values: Sequence[Any], names: Mapping[str, An
     if kind is None:
         annotations = {"__annotations__": {field.name: Any for field in model.fields}}
         kind = type(model.name, (Event,), annotations)
-    return kind(*to_objects(types, values, names))
+    hashed = [field.indexed and not get_value_size(field.type) for field in model.fields]
+    objects = [
+        value if hash_ else to_object(type, value, names)
+        for type, value, hash_ in zip(types, values, hashed, strict=True)
+    ]
+    return kind(*objects)
