@@ -23,6 +23,7 @@ from ledger.transaction import sign_transaction
 from node.client import Client, ClientError, RpcError
 from node.demo.grid import Grid, free_ports
 from node.demo.relay import Relay
+from node.errors import NodeError
 from node.network_files import STORE_FILE, create_network
 from tests.e2e.networks import Watched, await_ready, until
 from tests.e2e.wires import NETWORK, Wires, make_wires
@@ -88,7 +89,11 @@ class Supervised(Watched):
             del self.kept[name]
 
     def check(self) -> None:
-        """Nothing: who ended is started again, and the test looks at `ends`."""
+        """Raise NodeError if one gave up by itself; who was killed is just started again."""
+        for name, code in self.ends:
+            if code > 0:
+                tail = (self.logs / f"{name}.log").read_text(errors="replace")[-1_500:]
+                raise NodeError(f"{name} ended with status {code}:\n{tail}")
 
     def running(self, name: str) -> bool:
         with self.lock:

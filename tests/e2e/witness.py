@@ -9,6 +9,8 @@ runs `wattledger node run --config FILE` in this process. In FOLDER the test and
     kill     read at the start, "NAME SIDE N": SIGKILL at the N-th write so named ("any" is each),
              SIDE "before" or "after" the commit; the file is taken away, `killed` says where
     clock    read at each look at the wall clock: seconds to add to it
+    wire     read at the start: the only versions of the wire it speaks, such as "1"
+    wrong    while it is there, no block executes to the roots in its header
 
 A durable write is a transaction of the chain's store or a meter's outbox; its name is that of the
 method. The wall clock is Python's `time.time` and `time_ns`; what the C libraries see stays right.
@@ -60,6 +62,29 @@ def note_votes(file: Path) -> None:
         return vote
 
     Signer.sign = noting  # type: ignore[method-assign]
+
+
+def speak_only(file: Path) -> None:
+    """Be an older program, as far as its peers can tell."""
+    if file.exists():
+        from node.peers import frames
+
+        frames.PROTOCOL_VERSIONS = tuple(map(int, file.read_text().split()))
+
+
+def compute_wrongly(file: Path) -> None:
+    """Be a machine with bad memory, while the file is there."""
+    from ledger.chain import Chain
+    from ledger.errors import InvalidBlock
+
+    execute = Chain._execute
+
+    def erring(self: Chain, block: Any) -> Any:
+        if file.exists():
+            raise InvalidBlock("block: wrong state_root")
+        return execute(self, block)
+
+    Chain._execute = erring  # type: ignore[method-assign]
 
 
 class Failpoints:
@@ -114,6 +139,8 @@ def main() -> None:
     folder, *arguments = sys.argv[1:]
     bend_clock(Path(folder) / "clock")
     note_votes(Path(folder) / "votes")
+    speak_only(Path(folder) / "wire")
+    compute_wrongly(Path(folder) / "wrong")
     failpoints = Failpoints(Path(folder))
     if arguments[0] == "meter":
         from meter.outbox import Outbox
