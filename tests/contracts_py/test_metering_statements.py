@@ -86,16 +86,16 @@ def test_what_are_no_terms(metering):
 
 
 def test_peak_fees_by_hour_and_cheap_weekends(metering):
-    """Each hour of Thursday the 1st and of Saturday the 3rd has its own rate."""
+    """Each hour from Thursday the 1st to Monday the 5th has its own rate."""
     set_free(metering, TIME_OF_USE)
     expected = 0
-    for day, rates in ((0, HOURS[:24]), (2, HOURS[24:])):
+    for day, rates in enumerate((HOURS[:24], HOURS[:24], HOURS[24:], HOURS[24:], HOURS[:24])):
+        assert metering.day_of(FIRST + 24 * day) == JUNE_2023_DAY + day
         for hour in range(24):
             metering.record(FIRST + 24 * day + hour, 1_000, 0, 1, sender=METER)
             expected += (NIGHT, DAY, EVENING)[rates[hour]]
-            assert metering.bill_of_month(HOUSE, JUNE) == expected
-        assert metering.day_of(FIRST + 24 * day) == JUNE_2023_DAY + day
-    assert expected == 8 * NIGHT + 11 * DAY + 5 * EVENING + 8 * NIGHT + 16 * DAY
+        assert metering.bill_of_month(HOUSE, JUNE) == expected
+    assert expected == 3 * (8 * NIGHT + 11 * DAY + 5 * EVENING) + 2 * (8 * NIGHT + 16 * DAY)
 
 
 def test_half_hours_are_priced_by_the_hour_in_which_they_start(chain):
@@ -120,10 +120,7 @@ def test_time_of_use_comes_on_top_of_slabs(metering):
 
 
 def test_the_first_bound_is_a_leap_for_who_passes_it(metering):
-    """Kerala's bill, one reading a month: up to 250 each unit by its slab, above all at one rate.
-
-    Both rules are tariffs here; the network sets the second one for the months that pass 250.
-    """
+    """Under the published rule, read once a month: all units at the slab reached, as in Kerala."""
     metering.set_tariff(0, False, [250, 300, 350], [500, 580, 660, 760], sender=OPERATOR)
     record_kwh(metering, 250)
     assert metering.bill_of_month(HOUSE, JUNE) == 250 * 500
