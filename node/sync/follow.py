@@ -305,8 +305,8 @@ class Sync:
         able = [peer for peer in self._network.peers.values() if peer.head_height >= first]
         if wanted is not None and wanted[0] >= first and wanted[1] is not None:
             named = self._network.peers.get(wanted[1])
-            if named is not None:
-                return named
+            if named is not None and not self.requests.is_slow(named):
+                return named  # else it says again and again to be ahead, and shows nothing
         elif wanted is None and not self.is_behind:
             return None
         return min(

@@ -270,6 +270,28 @@ def test_a_silent_peer_is_left_for_another(source: Chain, monkeypatch: pytest.Mo
     assert network.slow == ["toy1"]
 
 
+def test_who_says_again_and_again_to_be_one_ahead_and_shows_nothing_is_left(
+    source: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine names whoever says so; a node one block behind would never catch up."""
+    monkeypatch.setattr(requests, "REPLY_S", 0.1)
+    monkeypatch.setattr(follow, "RETRY_S", 0.01)
+    chain = make_chain(source.head.number - 1)
+    liar, honest = ToyPeer(1, source), ToyPeer(2, source)
+    liar.silent = True
+
+    async def story(sync: Sync, network: ToyNetwork) -> None:
+        started = time.monotonic()
+        sync.want(source.head.number, honest.address)
+        while chain.head.number < source.head.number:
+            sync.want(source.head.number, liar.address)  # its status, twenty a second
+            await asyncio.sleep(0.005)
+            assert time.monotonic() - started < 5
+
+    catch_up(chain, [liar, honest], story)
+    assert len(liar.asked) == 1
+
+
 def test_a_peer_that_leaves_is_not_waited_for(source: Chain) -> None:
     chain = make_chain(0)
     leaving, honest = ToyPeer(1, source), ToyPeer(2, source)
