@@ -27,7 +27,7 @@ from node.keys import derive_unlocked, load_node_key
 from node.log import Log
 from node.network_files import STORE_FILE, load_network_file
 from node.node import Node, data_folder
-from node.peers.identity import load_or_make_certificate, make_server_tls
+from node.peers.identity import CERTIFICATE_FILE, load_or_make_certificate, make_server_tls
 from node.rpc.context import Context
 from node.rpc.dispatch import Dispatcher
 from node.rpc.server import Page, RpcServer
@@ -104,6 +104,7 @@ def open_node(config: Config, log: Log) -> Node:
     if config.rpc_unlocked_mnemonic:
         unlocked = derive_unlocked(config.rpc_unlocked_mnemonic)
         log.warn("rpc", "accounts are unlocked: anybody who reaches this port may spend from them")
+    _make_certificate_aside(data_folder(config))
     contracts = open_contracts(config.contracts_isolation, config.contracts_memory_mb)
     store = SqliteStore(data_folder(config) / STORE_FILE)
     try:
@@ -118,6 +119,19 @@ def open_node(config: Config, log: Log) -> Node:
     if contracts is not None:
         contracts.on_death = functools.partial(_halt_soon, node)
     return node
+
+
+def _make_certificate_aside(folder: Path) -> None:
+    """A first start's TLS certificate, in a process that ends: what makes it takes 10 MB, which
+    this one would hold for as long as it runs. What fails there is tried again, and told, here."""
+    if not (folder / CERTIFICATE_FILE).exists():
+        child = os.fork()
+        if child == 0:
+            try:
+                load_or_make_certificate(folder)
+            finally:
+                os._exit(EXIT_OK)
+        os.waitpid(child, 0)
 
 
 def _halt_soon(node: Node, fault: NodeFault) -> None:

@@ -13,7 +13,7 @@ from ledger.receipt import Receipt
 from ledger.transaction import Transaction
 from ledger.types import Hash32, Height
 
-TRANSACTIONS_KEPT = 1_000
+TRANSACTIONS_KEPT = 500
 """In all blocks kept; with receipts some 2 kB each."""
 BLOCKS_KEPT = 256
 

@@ -15,9 +15,6 @@ from collections.abc import Mapping
 from typing import Any, cast
 from uuid import UUID
 
-from Crypto.Protocol.KDF import scrypt
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-
 from ledger.crypto.address import address_of
 from ledger.crypto.keccak import keccak256
 from ledger.errors import CryptoError, KeystoreError, WrongPassword
@@ -102,6 +99,8 @@ def decrypt_key(keystore: Mapping[str, Any], password: str) -> bytes:
 def _derive(kdf: object, parameters: Mapping[str, Any], password: str) -> bytes:
     salt = _hex(parameters, "salt")
     secret = password.encode("utf-8", "surrogatepass")
+    from Crypto.Protocol.KDF import scrypt  # 3 MB, which a node with an open key goes without
+
     if _integer(parameters, "dklen", 1 << 10) != 32:
         raise KeystoreError("key file: kdfparams.dklen must be 32")
     if kdf == "scrypt":
@@ -123,7 +122,9 @@ def _derive(kdf: object, parameters: Mapping[str, Any], password: str) -> bytes:
 def _aes_128_ctr(key: bytes, iv: bytes, data: bytes) -> bytes:
     if len(iv) != 16 or len(data) != 32:
         raise KeystoreError("key file: iv must be 16 bytes and ciphertext 32")
-    return Cipher(algorithms.AES(key), modes.CTR(iv)).encryptor().update(data)
+    from Crypto.Cipher import AES
+
+    return AES.new(key, AES.MODE_CTR, nonce=b"", initial_value=iv).encrypt(data)
 
 
 def _mapping(holder: Mapping[str, Any], name: str) -> Mapping[str, Any]:
