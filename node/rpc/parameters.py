@@ -27,6 +27,10 @@ SLOTS_MAX = 1_024
 """Of one proof or access list; each slot proved is some ten nodes to read."""
 HEIGHT_MAX = 2**63 - 1
 TIME_MAX = 2**63 - 1
+BALANCE_MAX = 2**240
+"""Of an account in one eth_call: all of them together, and a chain's own coin, stay below 2**256,
+past which adding coin is a fault of the machine that runs it."""
+NONCE_MAX = 2**64 - 2  # EIP-2681
 BLOCK_FIELDS_UNSEEN = (
     "difficulty", "gasLimit", "feeRecipient", "prevRandao", "baseFeePerGas", "blobBaseFee",
 )  # fmt: skip
@@ -273,12 +277,22 @@ def _parse_account_override(account: str) -> Callable[[JsonValue], AccountOverri
             raise ParameterError(f"{len(slots)} slots, at most {SLOTS_MAX} are allowed")
         return AccountOverride(
             address=parse_account(account),
-            balance=_optional(fields, "balance", parse_quantity),
-            nonce=_optional(fields, "nonce", parse_quantity),
+            balance=_optional(fields, "balance", _up_to(BALANCE_MAX, "balance")),
+            nonce=_optional(fields, "nonce", _up_to(NONCE_MAX, "nonce")),
             slots=tuple(
                 (parse_slot(slot), int.from_bytes(parse_hash(word))) for slot, word in slots.items()
             ),
         )
+
+    return parse
+
+
+def _up_to(most: int, what: str) -> Callable[[JsonValue], int]:
+    def parse(value: JsonValue) -> int:
+        number = parse_quantity(value)
+        if number > most:
+            raise ParameterError(f"{what} is at most {most:#x} here")
+        return number
 
     return parse
 

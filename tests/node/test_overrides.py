@@ -89,3 +89,13 @@ def test_what_cannot_be_overridden_is_said(
     with pytest.raises(RpcError, match=words) as caught:
         see(client, clock, *overrides)
     assert caught.value.code == -32602
+
+
+@pytest.mark.parametrize("field, value", [("balance", 2**240 + 1), ("nonce", 2**64 - 1)])
+def test_no_account_has_so_much_that_running_the_call_is_a_fault(
+    client: Client, clock: str, field: str, value: int
+) -> None:
+    """A sum above 2**256, and a nonce that no frame to the worker holds, stopped the node."""
+    with pytest.raises(RpcError, match=f"{field} is at most"):
+        see(client, clock, {clock: {field: hex(value)}})
+    see(client, clock, {clock: {field: hex(value - 1)}})
