@@ -58,7 +58,8 @@ class BoundedServer(web.Server):
         super().connection_made(handler, transport)
         if len(self.connections) > self._connections_max:
             self._log.seldom("rpc", "too many connections, one refused", max=self._connections_max)
-            transport.abort()
+            # At once, it would be gone before the first step of its task, which then fails.
+            asyncio.get_running_loop().call_soon(transport.abort)
 
 
 class RpcServer:

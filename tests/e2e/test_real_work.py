@@ -47,6 +47,7 @@ def test_fault_26_a_validator_with_an_empty_disk_is_needed(tmp_path: Path) -> No
     """Its card was replaced, the key kept. It follows, signs again, and then another is missing."""
     with run_town(tmp_path / "town", 4) as town:
         load = begin(town)
+        load.turned_back.add(3)
         take_down(town, 3)
         shutil.rmtree(town.store_file(3).parent)
         for _ in range(3):

@@ -218,6 +218,8 @@ class Load:
     receipts: dict[str, tuple[int, str]] = field(default_factory=dict)
     unexpected: list[str] = field(default_factory=list)
     went_back: list[str] = field(default_factory=list)
+    turned_back: set[int] = field(default_factory=set)
+    """Nodes whose disk the test turns back: what they say may go back, too."""
     asked: int = 0
     _threads: list[threading.Thread] = field(default_factory=list)
     _stopping: threading.Event = field(default_factory=threading.Event)
@@ -282,7 +284,7 @@ class Load:
         )
         self.asked += 1
         number = int(height, 16)
-        if number < top:
+        if number < top and index not in self.turned_back:
             self.went_back.append(f"node {index + 1} said {top}, then {number}")
         for one, receipt in zip(oldest, receipts, strict=True):
             if receipt is not None:

@@ -1,6 +1,7 @@
 """The JSON-RPC port against a table of toy methods: wire format, limits, CORS, WebSocket."""
 
 import asyncio
+import gc
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -315,7 +316,10 @@ def test_a_body_that_trickles_and_a_head_that_never_ends_time_out(
 
 
 def test_a_connection_above_the_bound_is_closed_and_the_others_live() -> None:
+    faults: list[dict[str, Any]] = []
+
     async def story(port: int) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, fault: faults.append(fault))
         open_ones = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
         await asyncio.sleep(0.05)
         assert await exchange_or_reset(port) == b""
@@ -332,6 +336,8 @@ def test_a_connection_above_the_bound_is_closed_and_the_others_live() -> None:
             return b""
 
     assert "too many connections" in run(story, connections_max=3)
+    gc.collect()
+    assert faults == [], "no task of the connection that was refused failed"
 
 
 def test_browsers_may_call_after_a_preflight() -> None:
