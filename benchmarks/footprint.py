@@ -58,7 +58,7 @@ async def _record_day(url: str) -> None:
         encode_call("enrol(address,address)", address_of(key), address_of(key)) for key in meters
     ]
     async with aiohttp.ClientSession() as session:
-        await send_and_wait(session, url, [sign_call(OWNER, 0, None, creation, 14_000_000)])
+        await send_and_wait(session, url, [sign_call(OWNER, 0, None, creation, 15_000_000)])
         await send_and_wait(
             session, url,
             [sign_call(OWNER, 1 + i, contract, call, 500_000) for i, call in enumerate(calls)],
@@ -99,7 +99,7 @@ def _write_chain(block: int) -> None:
         contract = contract_address(owner, 0)
         chain = Chain(SqliteStore(path), make_genesis(owner))
         creation = creation_data("metering", ["uint32", "int32"], 3_600, 0)
-        setup = [sign_call(OWNER, 0, None, creation, 14_000_000)]
+        setup = [sign_call(OWNER, 0, None, creation, 15_000_000)]
         setup += [
             sign_call(
                 OWNER, 1 + i, contract,

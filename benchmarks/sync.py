@@ -193,7 +193,7 @@ def set_up(meters: list[bytes]) -> list[list[Transaction]]:
         for i, key in enumerate(meters)
     ]  # fmt: skip
     return [
-        [sign_call(OWNER, 0, None, creation, 14_000_000)],
+        [sign_call(OWNER, 0, None, creation, 15_000_000)],
         *(enrol[start : start + 25] for start in range(0, len(enrol), 25)),
     ]
 
