@@ -126,11 +126,14 @@ class SqliteStaging:
 
     def stage(self, nodes: Sequence[tuple[NodeKey, bytes]], codes: Mapping[Hash32, bytes]) -> None:
         with self._db.transaction(self._db.main) as connection:
+            # Each is asked for once, before it is made: what is remembered of a number must not be
+            # of a transaction that may still fail.
+            tries = {trie for (trie, _), _ in nodes}
+            numbers = {trie: self._number_trie(connection, trie) for trie in tries}
             connection.executemany(
                 "INSERT OR REPLACE INTO staged VALUES (?, ?, ?)",
                 sorted(
-                    (self._number_trie(connection, trie), self._pack_path(path), node)
-                    for (trie, path), node in nodes
+                    (numbers[trie], self._pack_path(path), node) for (trie, path), node in nodes
                 ),
             )
             connection.executemany("INSERT OR IGNORE INTO code VALUES (?, ?)", codes.items())

@@ -7,6 +7,7 @@ import pytest
 
 from ledger.crypto.keccak import keccak256
 from ledger.encoding.packed import pack
+from ledger.errors import StoreError
 from ledger.store.base import StateBatch, Store
 from ledger.store.memory import MemoryStore
 from ledger.store.sqlite import EPOCH_TRANSACTIONS, SqliteStore
@@ -159,4 +160,24 @@ def test_the_index_of_what_is_pruned_goes_too(tmp_path: Path) -> None:
     before = store._db.rows(rows)[0][0]
     store.staging.prune_bodies(3, 100)
     assert store._db.rows(rows)[0][0] == before // 2
+    store.close()
+
+
+def test_a_disk_that_was_full_amid_staging_leaves_no_two_tries_with_one_number(
+    tmp_path: Path,
+) -> None:
+    """What was read of the failed transaction must not be remembered."""
+    store = SqliteStore(tmp_path / "full.sqlite")
+    first, second = b"\xa1" * 20, b"\xb2" * 20
+    nodes = [((first, b"\1"), b"one"), ((first, b"\2"), b"two")]
+    store._db.main.execute(
+        "CREATE TRIGGER full BEFORE INSERT ON code BEGIN SELECT RAISE(ABORT, 'full'); END"
+    )
+    with pytest.raises(StoreError, match="full"):
+        store.staging.stage(nodes, {b"\7" * 32: b"code"})
+    store._db.main.execute("DROP TRIGGER full")
+    store.staging.stage([((second, b"\1"), b"three")], {})
+    store.staging.stage(nodes, {})
+    assert store.staging.get_staged(first, b"\1") == b"one"
+    assert store.staging.get_staged(second, b"\1") == b"three"
     store.close()
