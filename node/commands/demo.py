@@ -35,10 +35,11 @@ def demo(
 ) -> None:
     """Four nodes record real household readings; every bill is proved at the end.
 
+    With --story a published system's experiment: el-dapp, wattcoin, microgrid, channel, auction.
+
     \b
-    Examples:
+    Example:
       wattledger demo --data my_house.csv --keep my_demo
-      wattledger demo --story wattcoin
     """
     if story is None and markdown is not None:
         raise NodeError("--markdown is for a story: name one with --story")

@@ -18,7 +18,7 @@ from rich.console import Console
 from node.commands.common import make_table
 from node.demo.stories.contract import Deployed, Person
 from node.demo.stories.figures import NONE_FOUND, Comparison, Figure
-from node.demo.stories.stage import Stage, read_energy
+from node.demo.stories.stage import Stage, read_energy, tell
 from node.errors import NodeError
 
 HOUR_S = 2  # of the network's time, for an hour of the readings
@@ -76,9 +76,9 @@ def play(stage: Stage, console: Console) -> Comparison:
     shuffled = shuffle(traders)
     seconds = place_all(auction, first, traders) + place_all(auction, first + 1, shuffled)
     early = auction.refusal(operator, "clear", first, 100).split("(")[0]
-    console.print(f"{len(seconds)} orders placed for two hours; the second time in another order: "
+    tell(console, f"{len(seconds)} orders placed for two hours; the second time in another order: "
                   f"{', '.join(one.person.name for one in shuffled)}")  # fmt: skip
-    console.print(f"to clear while the gate is open is refused: {early}")
+    tell(console, f"to clear while the gate is open is refused: {early}")
     await_time(stage, (first + 1) * HOUR_S)
     hours, steps = [], 0
     for period in (first, first + 1):
@@ -150,13 +150,15 @@ def clear(
 
 
 def show_hour(console: Console, traders: list[Trader], hour: Hour) -> None:
-    table = make_table("trader", ">ordered Wh", ">limit", ">traded Wh")
+    table = make_table("trader", ">ordered Wh", ">limit, wei/kWh", ">traded Wh")
     for one, traded in zip(traders, hour.traded, strict=True):
         table.add_row(one.person.name, f"{one.quantity_wh:+,}", f"{one.step * STEP_WEI:,}",
                       f"{traded:+,}")  # fmt: skip
-    console.print(table)
-    console.print(f"one price for all: {hour.price:,} wei a kWh, {hour.volume_wh:,} Wh; "
-                  "both orders of arrival give the same")  # fmt: skip
+    tell(console, table)
+    tell(
+        console,
+        f"one price for all, whoever came first: {hour.price:,} wei a kWh, {hour.volume_wh:,} Wh",
+    )
 
 
 def settle(
@@ -164,8 +166,8 @@ def settle(
 ) -> list[dict[str, int]]:
     """The meters record the hour, then anybody settles."""
     silent = auction.refusal(traders[0].person, "settle", hour.period, traders[0].person.address)
-    console.print(f"to settle before the meters have spoken is refused: {silent.split('(')[0]}")
-    table = make_table("trader", ">metered Wh", ">paid", ">received", ">penalty")
+    tell(console, f"to settle before the meters have spoken is refused: {silent.split('(')[0]}")
+    table = make_table("trader", ">metered Wh", ">paid, wei", ">received", ">penalty")
     settled = []
     for one in traders:
         import_wh = one.metered_wh if one.quantity_wh > 0 else 0
@@ -176,7 +178,7 @@ def settle(
         settled.append(event)
         table.add_row(one.person.name, f"{one.metered_wh:,}", f"{event['paid']:,}",
                       f"{event['received']:,}", f"{event['penalty']:,}")  # fmt: skip
-    console.print(table)
+    tell(console, table)
     return settled
 
 

@@ -22,7 +22,7 @@ from node.channels import (
 )
 from node.demo.stories.contract import Deployed, Person
 from node.demo.stories.figures import NONE_FOUND, Comparison, Figure
-from node.demo.stories.stage import Stage, read_energy
+from node.demo.stories.stage import Stage, read_energy, tell
 from node.errors import NodeError
 
 PAYMENTS_MAX = 10_000  # a home of the readings uses about so many watt-hours in a day
@@ -47,7 +47,7 @@ def play(stage: Stage, console: Console, payments: int = PAYMENTS_MAX) -> Compar
     until = int(time.time()) + DAY_S
     opened = contract.send(home, "open", supplier.address, until, value=deposit)
     number = opened.event("Opened")["channelId"]
-    console.print(f"channel {number}: {deposit:,} wei locked in block {opened.block}, "
+    tell(console, f"channel {number}: {deposit:,} wei locked in block {opened.block}, "
                   f"{1_000 * opened.seconds:.0f} ms")  # fmt: skip
     height = contract.client.height()
     messages, sign_s = sign_all(stage, console, contract, home, number, count)
@@ -57,7 +57,7 @@ def play(stage: Stage, console: Console, payments: int = PAYMENTS_MAX) -> Compar
     till = Till(stage.folder / "till.json")
     till.keep(newest)
     error = refuse_changed(contract, supplier, newest)
-    console.print(f"a message changed on the way is refused: by the library, and with {error}")
+    tell(console, f"a message changed on the way is refused: by the library, and with {error}")
     before = stage.balance(supplier)
     kept = Till(stage.folder / "till.json").newest(newest.chain_id, newest.contract, number)
     if kept is None:
@@ -66,7 +66,7 @@ def play(stage: Stage, console: Console, payments: int = PAYMENTS_MAX) -> Compar
     told = closed.event("Closed")
     if stage.balance(supplier) - before != count * WEI_PER_WH or told["paid"] != kept.amount:
         raise NodeError("the supplier did not get what was signed for")
-    console.print(f"closed in block {closed.block}: {told['paid']:,} wei paid, "
+    tell(console, f"closed in block {closed.block}: {told['paid']:,} wei paid, "
                   f"{told['returned']:,} returned")  # fmt: skip
     return compare(stage, home, supplier, count, sign_s, check_s, bytes_each)
 

@@ -16,7 +16,7 @@ from node.billing.render import format_kwh
 from node.commands.common import make_table
 from node.demo.stories.contract import Deployed, Person, Refusal
 from node.demo.stories.figures import NONE_FOUND, Comparison, Figure
-from node.demo.stories.stage import Stage, read_energy
+from node.demo.stories.stage import Stage, read_energy, tell
 from node.errors import NodeError
 
 NOBODY = bytes(20)
@@ -69,11 +69,11 @@ def play(stage: Stage, console: Console) -> Comparison:
     for household in stage.households:
         consumers.append(stage.person(household.name))
         grid.send(regulator, "addConsumer", consumers[-1].address, household.name)
-    console.print(f"{len(adverts)} producers (their energy is made up), {len(consumers)} consumers "
+    tell(console, f"{len(adverts)} producers (their energy is made up), {len(consumers)} consumers "
                   "(their use is real), 1 regulator")  # fmt: skip
     second = grid.refusal(regulator, "addConsumer", adverts[0].producer.address, "")
     too_much = grid.refusal(adverts[0].producer, "storeEnergy", 1_000_001)
-    console.print(f"refused: a producer as consumer, {second.split('(')[0]}; more than 1,000 kWh "
+    tell(console, f"refused: a producer as consumer, {second.split('(')[0]}; more than 1,000 kWh "
                   f"in store, {too_much.split('(')[0]}")  # fmt: skip
     prices = watch_price(console, grid, adverts[-1], consumers[0])
     wanted = [read_energy(household, HOUR_S, 1)[0] for household in stage.households]
@@ -116,12 +116,12 @@ def watch_price(
         except Refusal as error:
             answer = f"is refused: {error.words.split('(')[0]}"
         table.add_row(words, price, answer)
-    console.print("what node 1 answers for times to come (eth_call with the block's time):")
-    console.print(table)
+    tell(console, "what node 1 answers for times to come (eth_call with the block's time):")
+    tell(console, table)
     stored = grid.read("storeOf", advert.producer.address, at_s=advert.time_s + LIFE_S)[1]
     if stored != advert.energy_wh:
         raise NodeError(f"{stored} Wh are in store after three hours, not {advert.energy_wh}")
-    console.print(f"after 3 h all {advert.energy_wh:,} Wh are {advert.producer.name}'s again")
+    tell(console, f"after 3 h all {advert.energy_wh:,} Wh are {advert.producer.name}'s again")
     return told
 
 
@@ -150,7 +150,7 @@ def show_purchases(console: Console, bought: list[Purchase]) -> None:
     for one in bought:
         table.add_row(one.consumer.name, one.producer.name, format_kwh(one.energy_wh),
                       f"{one.paid:,}", f"{SENT_WEI - one.paid:,}")  # fmt: skip
-    console.print(table)
+    tell(console, table)
 
 
 def deliver(
@@ -165,7 +165,7 @@ def deliver(
             raise NodeError(f"purchase {one.number} was not shared out as paid")
     last = bought[-1]
     early = grid.refusal(last.consumer, "refund", last.number).split("(")[0]
-    console.print(f"{len(bought) - 1} deliveries confirmed; a refund of the last is refused before "
+    tell(console, f"{len(bought) - 1} deliveries confirmed; a refund of the last is refused before "
                   f"its time: {early}")  # fmt: skip
     due_s = grid.read("purchase", last.number)[4] + DELIVERY_S
     time.sleep(max(0.0, due_s + 1 - time.time()))
@@ -173,7 +173,7 @@ def deliver(
     grid.send(last.consumer, "refund", last.number)
     if stage.balance(last.consumer) - before != last.paid:
         raise NodeError("the refund is not what was paid")
-    console.print(f"{DELIVERY_S} s later {last.consumer.name} has its {last.paid:,} wei back")
+    tell(console, f"{DELIVERY_S} s later {last.consumer.name} has its {last.paid:,} wei back")
     return last
 
 

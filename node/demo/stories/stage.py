@@ -8,7 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from node.client import Client, ClientError
 from node.demo.grid import HOST, NODES, READY_S, free_ports
@@ -143,10 +143,15 @@ def _await_peers(stage: Stage) -> None:
             time.sleep(0.05)
 
 
+def tell(console: Console, what: RenderableType) -> None:
+    """A line or a table of the story; numbers in names are not coloured."""
+    console.print(what, highlight=False)
+
+
 def show_network(console: Console, stage: Stage) -> None:
     pids = ", ".join(str(stage.processes.pid(one.name)) for one in stage.network.members)
     first, last = stage.network.members[0].rpc_port, stage.network.members[-1].rpc_port
-    console.print(f"four nodes at {HOST}:{first} to {last}, processes {pids}", highlight=False)
+    tell(console, f"four nodes at {HOST}:{first} to {last}, processes {pids}")
 
 
 def read_energy(household: Household, interval_s: int, count: int) -> list[int]:

@@ -18,7 +18,7 @@ from ledger.encoding import abi
 from node.commands.common import make_table
 from node.demo.stories.contract import Deployed, Person
 from node.demo.stories.figures import NONE_FOUND, Comparison, Figure
-from node.demo.stories.stage import Stage, read_energy
+from node.demo.stories.stage import Stage, read_energy, tell
 from node.errors import NodeError
 
 TOKEN = 10**18
@@ -97,7 +97,7 @@ def trade_between_neighbours(
     paid = before - stage.balance(buyer)
     if paid != 3 * OFFER_WEI:
         raise NodeError(f"the buyer paid {paid} wei, not {3 * OFFER_WEI}")
-    console.print(f"{seller.name} offered 4 tokens at {OFFER_WEI:,} wei, {buyer.name} took 3: "
+    tell(console, f"{seller.name} offered 4 tokens at {OFFER_WEI:,} wei, {buyer.name} took 3: "
                   f"paid {paid:,} of 10,000 wei sent, the change came back")  # fmt: skip
 
 
@@ -166,7 +166,7 @@ def end(console: Console, coin: Deployed, homes: list[Home], relay: Person) -> C
     if short.supply or short.last is None:
         raise NodeError(f"{short.account.name} has not run out of tokens")
     replayed = coin.refusal(relay, "meterUpdate", *short.last)
-    console.print(f"the last report brought once more is refused: {replayed.split('(')[0]}")
+    tell(console, f"the last report brought once more is refused: {replayed.split('(')[0]}")
     debt = coin.read("debtOf", short.account.address)
     saving = coin.read("powerSaving", short.meter.address)
     coin.send(neighbour.account, "payDebt", short.account.address, debt)
@@ -176,9 +176,11 @@ def end(console: Console, coin: Deployed, homes: list[Home], relay: Person) -> C
     calm = coin.read("powerSaving", short.meter.address)
     if not (saving and back) or calm:
         raise NodeError("policy or supply are not as they must be")
-    console.print(f"{neighbour.account.name} paid the debt of {_tokens(debt)} tokens: "
+    tell(console, f"{neighbour.account.name} paid the debt of {_tokens(debt)} tokens: "
                   "supply is allowed again")  # fmt: skip
-    used_wh = sum(home.value_wh for home in homes)
+    used_wh = sum(coin.read("meter", home.meter.address)[3] for home in homes)
+    if used_wh != sum(sum(home.energies[: home.hours]) for home in homes):
+        raise NodeError(f"{used_wh} Wh are on chain, the meters measured something else")
     times = sorted(one for home in homes for one in home.times_s)
     figures = (
         Figure("power saving unless one says otherwise", "above 100 kW",
