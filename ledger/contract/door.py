@@ -7,7 +7,7 @@ in `storage`, messages and results in `execution`. Prices are in `gas`.
 
 from collections.abc import Callable
 from types import CellType
-from typing import NoReturn, TypeAlias
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 from ledger.contract.gas import (
     GAS_LOAD,
@@ -28,6 +28,9 @@ from ledger.contract.signals import (
 from ledger.receipt import Log
 from ledger.state.state import State
 from ledger.types import Address, Hash32, Slot, Word
+
+if TYPE_CHECKING:
+    from ledger.contract.program import Program
 
 TEXT_BYTES_MAX = 65_536
 """A bytes or string value (SANDBOX R11)."""
@@ -59,8 +62,9 @@ class CallStack:
         self.addresses: list[Address] = []
         """The contracts that are running, the outermost first."""
         self.allocated = 0
-        self.loaded: set[Hash32] = set()
-        """The code that was entered: its size is paid once."""
+        self.loaded: dict[Hash32, Program] = {}
+        """The code that was entered: paid once, by its size, and held until the transaction ends,
+        or those who call more contracts in turn than are kept ready would have each unpacked."""
         self.logs: list[Log] = []
         self.reentered: set[Address] = set()
         """Contracts that were entered for writing while they waited for a call of their own."""

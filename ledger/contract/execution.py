@@ -44,6 +44,7 @@ from ledger.contract.signals import (
 from ledger.contract.source import SOURCE_BYTES_MAX
 from ledger.errors import ContractRejected, EncodingError, StoreError
 from ledger.state.state import State
+from ledger.types import Address, Hash32
 
 __all__ = [
     "BlockContext",
@@ -133,19 +134,13 @@ def _execute(state: State, block: BlockContext, message: Message, stack: CallSta
     """Find the program and the method, and whether it may be entered now."""
     to = message.to
     code_hash = state.get_code_hash(to)
-    program = get_program(code_hash, stack.rules_version)
-    source = b"" if program is not None else state.get_code(to)
-    if code_hash not in stack.loaded:
-        stack.loaded.add(code_hash)
-        if stack.addresses:  # the outermost is paid with the transaction
-            message.gas -= GAS_CODE_BYTE * (program.size if program is not None else len(source))
-            if message.gas < 0:
-                return _refuse(message.gas)
+    program = stack.loaded.get(code_hash)
     if program is None:
-        try:
-            program = load_program(source, code_hash, stack.rules_version)
-        except ContractRejected as error:  # it was accepted once, by the same rules
-            raise NodeFault(f"contract {to.hex()} no longer compiles: {error}") from error
+        if stack.addresses:  # the outermost is paid with the transaction
+            message.gas -= GAS_CODE_BYTE * len(state.get_code(to))
+            if message.gas < 0:  # before anything is made ready
+                return _refuse(message.gas)
+        program = stack.loaded[code_hash] = _make_ready(state, to, code_hash, stack)
     entry = program.entries.get(message.data[:4])
     if entry is None:
         return _refuse(message.gas - GAS_CALL)
@@ -154,6 +149,16 @@ def _execute(state: State, block: BlockContext, message: Message, stack: CallSta
             return _refuse(message.gas - GAS_CALL)
         stack.reentered.add(to)
     return _run(program, entry, message.data[4:], state, block, message, stack)
+
+
+def _make_ready(state: State, to: Address, code_hash: Hash32, stack: CallStack) -> Program:
+    program = get_program(code_hash, stack.rules_version)
+    if program is not None:
+        return program
+    try:
+        return load_program(state.get_code(to), code_hash, stack.rules_version)
+    except ContractRejected as error:  # it was accepted once, by the same rules
+        raise NodeFault(f"contract {to.hex()} no longer compiles: {error}") from error
 
 
 def _run(

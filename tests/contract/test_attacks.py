@@ -6,7 +6,7 @@ Each of them was found by trying; what it did is said beside it. Rules by themse
 
 import pytest
 
-from ledger.contract import values
+from ledger.contract import cache, execution, values
 from ledger.contract.annotations import NODES_MAX
 from ledger.contract.compile import compile_contract
 from ledger.contract.digests import hash_struct
@@ -191,3 +191,55 @@ def test_a_power_whose_operands_are_known_is_paid_by_its_size(tmp_path):
         (tmp_path / name).write_text(text)
         used.append(Chain().deploy(tmp_path / name).run().gas_used)
     assert used[0] - used[1] >= price_power(448)
+
+
+CALLER = """
+from ledger.contract import CallFailed, Contract, Interface, address, uint64, uint256, view, write
+
+
+class Peer(Interface):
+    @view
+    def one(self) -> uint256: ...
+
+
+class Caller(Contract):
+    total: uint256
+
+    @write
+    def run(self, peer: address, budget: uint64) -> None:
+        for _ in range(3):
+            try:
+                self.total = Peer(peer, gas=budget).one()
+            except CallFailed:
+                self.total = 0
+"""
+CALLEE = """
+from ledger.contract import Contract, uint256, view
+
+
+class Callee(Contract):
+    total: uint256
+
+    @view
+    def one(self) -> uint256:
+        return 1
+"""
+
+
+def test_code_is_made_ready_once_a_transaction_and_never_before_it_is_paid(tmp_path, monkeypatch):
+    """With a budget of one gas it was unpacked, 5 ms of it, and free from then on; and whoever
+    called 65 contracts in turn had one unpacked by each call."""
+    (tmp_path / "caller.py").write_text(CALLER)
+    (tmp_path / "callee.py").write_text(CALLEE)
+    chain = Chain()
+    caller = chain.deploy(tmp_path / "caller.py")
+    callee = chain.deploy(tmp_path / "callee.py")
+    asked = []
+    monkeypatch.setattr(
+        execution, "get_program", lambda *key: asked.append(key) or cache.get_program(*key)
+    )
+    caller.run(callee, 100_000)
+    assert len(asked) == 2  # the caller's and, once for three calls, the callee's
+    asked.clear()
+    caller.run(callee, 1)
+    assert len(asked) == 1
