@@ -80,6 +80,8 @@ class SqliteStore:
     def __init__(self, path: Path) -> None:
         self._db = Database(path, _SCHEMA, SCHEMA_VERSION)
         self._tries: dict[bytes, int] = {}
+        self._last_body: tuple[bytes, tuple[bytes, ...]] = (b"", ())
+        """In which a transaction was looked for last: who asks for one asks for all of a block."""
         try:
             self.staging: Staging = SqliteStaging(self._db, self._number_trie, pack_path, _prefix)
             self.branches: Branches = SqliteBranches(self._db)
@@ -219,8 +221,10 @@ class SqliteStore:
         rows = self._db.rows(_PLACES, _prefix(transaction_hash))
         for (place,) in rows:
             height, index = place >> 16, place & 0xFFFF
-            body = self.get_body(height)
-            if body is not None and keccak256(unpack(body, "body")[index]) == transaction_hash:
+            packed = self._db.value("SELECT body FROM block WHERE height = ?", height)
+            if packed and packed != self._last_body[0]:
+                self._last_body = packed, unpack(self._decompress(packed), "body")
+            if packed and keccak256(self._last_body[1][index]) == transaction_hash:
                 return height, index
         return None
 
