@@ -44,6 +44,12 @@ class Feed:
         """Listen to the beginning (True) and end of catching up."""
         return self._enter(self._on_sync, listener)
 
+    def count_listeners(self, *, pending: bool = False) -> int:
+        """How many listen, or how many of them to waiting transactions."""
+        if pending:
+            return len(self._on_pending)
+        return sum(map(len, (self._on_block, self._on_pending, self._on_sync)))
+
     def publish_block(self, full: Full) -> None:
         self._tell(self._on_block, full)
 

@@ -25,6 +25,10 @@ from node.rpc.parameters import (
 )
 from node.rpc.session import SUBSCRIPTIONS_MAX, Session
 
+NODE_SUBSCRIPTIONS_MAX = 1_000
+"""Of all connections: each is a message of some 25 us for every block, on the loop that votes."""
+NODE_PENDING_MAX = 32
+"""Of waiting transactions, of all connections: at 1,000 a second a hundred would take all of it."""
 Push = Callable[[JsonValue], None]
 
 
@@ -39,15 +43,18 @@ def parse_options(value: JsonValue) -> object:
     Parameter("options", parse_options, None),
 )
 def subscribe(context: Context, kind: str, options: object) -> str:
-    session = _get_session(context)
+    session, feed = _get_session(context), context.node.feed
     if len(session.subscriptions) >= SUBSCRIPTIONS_MAX:
         raise RpcError(LIMIT_EXCEEDED, f"at most {SUBSCRIPTIONS_MAX} subscriptions per connection")
+    if feed.count_listeners() >= NODE_SUBSCRIPTIONS_MAX or (
+        kind == "newPendingTransactions" and feed.count_listeners(pending=True) >= NODE_PENDING_MAX
+    ):
+        raise RpcError(LIMIT_EXCEEDED, "this node has as many such subscriptions as it can serve")
     key = hex(secrets.randbits(128) | 1 << 127)
 
     def push(result: JsonValue) -> None:
         session.send(encode_notification(key, result))
 
-    feed = context.node.feed
     if kind == "newHeads":
         end = feed.on_block(lambda full: push(format_header(full.block.header)))
     elif kind == "logs":

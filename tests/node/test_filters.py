@@ -1,15 +1,22 @@
 """Filters without a node: their bounds, their end, and how they outlive a restart."""
 
 from io import StringIO
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from ledger.transaction import sign_transaction
 from node.errors import NodeError
+from node.feed import Feed
 from node.log import Log
 from node.rpc import filters as module
+from node.rpc import subscriptions
+from node.rpc.context import Context
+from node.rpc.errors import RpcError
 from node.rpc.filters import Filter, Filters
 from node.rpc.parameters import BlockTag, LogFilter
+from node.rpc.session import Session
 
 DAY_S = 86_400
 
@@ -106,3 +113,21 @@ def test_a_bug_is_said_with_its_place() -> None:
     assert "internal error: KeyError: 'x' at=test_filters.py:" in text
     assert "method=m" in text
     assert "Traceback" in text  # at debug only
+
+
+def test_all_clients_together_have_bounded_subscriptions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred each on a thousand connections would be 2 s of the loop for every block."""
+    monkeypatch.setattr(subscriptions, "NODE_SUBSCRIPTIONS_MAX", 12)
+    monkeypatch.setattr(subscriptions, "NODE_PENDING_MAX", 3)
+    node: Any = SimpleNamespace(feed=Feed(Log(stream=StringIO())))
+    sessions = [Session() for _ in range(5)]
+    for session in sessions[:3]:
+        subscriptions.subscribe(Context(node, session), "newPendingTransactions", True)
+    with pytest.raises(RpcError, match="as many such subscriptions"):
+        subscriptions.subscribe(Context(node, sessions[3]), "newPendingTransactions", None)
+    for _ in range(9):
+        subscriptions.subscribe(Context(node, sessions[3]), "newHeads", None)
+    with pytest.raises(RpcError, match="as many such subscriptions"):
+        subscriptions.subscribe(Context(node, sessions[4]), "logs", None)
+    sessions[3].close()
+    subscriptions.subscribe(Context(node, sessions[4]), "logs", None)
