@@ -496,9 +496,12 @@ class Wattcoin(Token):
 
     @view
     def supply_allowed(self, meter: address) -> bool:
-        """Whether a relay should let energy through: the meter is enrolled and owes nothing."""
-        account = self._meters[meter].account
-        return account != ZERO_ADDRESS and self._accounts[account].debt == 0
+        """Whether a relay should let energy through: its account has a supplier, owing nothing.
+
+        Without a supplier nobody would be paid, and nothing be owed, for what is used.
+        """
+        there = self._accounts[self._meters[meter].account]
+        return there.supplier != ZERO_ADDRESS and there.debt == 0
 
     @view
     def power_saving(self, meter: address) -> bool:

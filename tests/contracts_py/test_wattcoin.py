@@ -288,6 +288,7 @@ def test_only_meters_use(coin):
     coin.enrol(OTHER, NEIGHBOUR, sender=OWNER)
     with pytest.raises(NoSupplier):
         coin.exhaust(1, sender=OTHER)
+    assert not coin.supply_allowed(OTHER)  # or what it uses would be free
     with pytest.raises(AlreadyEnrolled):
         coin.enrol(METER, NEIGHBOUR, sender=OWNER)
     with pytest.raises(NotOwner):
