@@ -6,6 +6,7 @@ eth_call gives it by selectors made here.
 
 import csv
 import io
+import json
 import re
 import subprocess
 import sys
@@ -75,7 +76,7 @@ def ask(stage: Stage, contract: Deployed, signature: str, result: str, *values: 
     types = signature[signature.index("(") + 1 : -1]
     data = keccak(text=signature)[:4] + (encode(types.split(","), values) if types else b"")
     request = {"to": "0x" + contract.address.hex(), "data": "0x" + data.hex()}
-    stage.check_agreement()
+    stage.check_agreement()  # node 4 has what node 1 has
     raw = stage.client(3).call("eth_call", request, "latest")
     return decode([result], bytes.fromhex(raw[2:]))[0]
 
@@ -91,7 +92,7 @@ def energy_of_file(stage: Stage, index: int, hours: int) -> int:
 
 
 def test_el_dapp_keeps_what_each_pi_sent(
-    stage: Stage, console: Console, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, console: Console, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(el_dapp, "QUIET_S", 0.3)
     made = last_contract(monkeypatch)
@@ -104,6 +105,26 @@ def test_el_dapp_keeps_what_each_pi_sent(
         usage = ask(stage, made[0], "getUsage(address)", "uint256", user)
         assert usage == energy_of_file(stage, index, 3)
     assert "home 1 is refused: NotActive" in shown(console)
+    run_listing_4(stage, made[0], tmp_path)
+
+
+def run_listing_4(stage: Stage, contract: Deployed, folder: Path) -> None:
+    """The published script itself, by web3.py, as one more user of the story's contract."""
+    pi = stage.person("a Pi with web3.py")
+    contract.send(stage.person("provider"), "addUser", pi.address)
+    (folder / "pi.key").write_text(pi.key.hex())
+    (folder / "Provider.json").write_text(json.dumps({"abi": contract.entries}))
+    url = f"http://127.0.0.1:{stage.network.members[3].rpc_port}"
+    stage.check_agreement()
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "listing4.py"), url,
+         "0x" + contract.address.hex(), "pi.key", "1250"],
+        cwd=folder, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("final in block ")
+    assert ask(stage, contract, "getUsage(address)", "uint256", pi.address) == 1_250
+    assert ask(stage, contract, "getBill(address)", "uint256", pi.address) == 370
 
 
 def test_wattcoin_cuts_the_supply_of_who_does_not_pay(
