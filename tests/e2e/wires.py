@@ -3,7 +3,9 @@
 The switch reads what a node's kernel sends from a TUN device and hands it to the other's kernel:
 late, twice, out of order, damaged, one way only, or not at all. TCP and TLS are the real ones. Test
 and load stand in a namespace of their own whose packets are never harmed. Needs the right to make
-namespaces and /dev/net/tun; a test is skipped by name where that is missing.
+namespaces and /dev/net/tun; without root, where users may make their own:
+
+    unshare -Urn sh -c "ip link set lo up; make test-deep"
 """
 
 import ctypes

@@ -8,7 +8,7 @@ runs `wattledger node run --config FILE` in this process. In FOLDER the test and
     writes   written: a line for each durable write of this life, its name
     kill     read at the start, "NAME SIDE N": SIGKILL at the N-th write so named ("any" is each),
              SIDE "before" or "after" the commit; the file is taken away, `killed` says where
-    clock    read at each look at the wall clock: seconds to add to it
+    clock    read at each look at the wall clock: seconds to add to it, or "=T" where it stands
     wire     read at the start: the only versions of the wire it speaks, such as "1"
     wrong    while it is there, no block executes to the roots in its header
 
@@ -41,7 +41,9 @@ def bend_clock(file: Path) -> None:
 
     def bent_ns() -> int:
         try:
-            return real_ns() + int(float(file.read_text()) * 1_000_000_000)
+            said = file.read_text()
+            base_ns = 0 if said.startswith("=") else real_ns()
+            return base_ns + int(float(said.lstrip("=")) * 1_000_000_000)
         except (FileNotFoundError, ValueError):  # right, or just being written
             return real_ns()
 
