@@ -23,15 +23,17 @@ from ledger.types import Address
 from meter.config import SubmitSettings
 from meter.errors import CallRefused, NodeUnreachable, WrongChain
 from meter.outbox import Outbox
-from meter.reading import PeriodRecord
+from meter.reading import PeriodRecord, RegisterChange
 from meter.rpc import Call, Node
 
 RECORD = "record(uint32,uint64,uint64,uint8)"
 RECORD_MANY = "recordMany(uint32,uint64[],uint64[],uint8[])"
+NOTE_REGISTER = "noteRegister(uint8,uint32,uint64,uint64)"
 READING = "reading(address,uint32)"
+NOT_ENROLLED = abi.selector("NotEnrolled(address)")
 ALREADY_RECORDED = abi.selector("AlreadyRecorded(address,uint32)")
 REFUSALS = {
-    abi.selector("NotEnrolled(address)"): "it is not enrolled; an operator calls enrol",
+    NOT_ENROLLED: "it is not enrolled; an operator calls enrol",
     abi.selector("InvalidPeriod(uint256)"): "the period is out of the contract's range",
 }
 
@@ -179,6 +181,12 @@ class ChainView:
     def _call(self, signature: str, values: Sequence[Any]) -> dict[str, str]:
         data = abi.encode_call(signature, values)
         return {"to": encode_data(self._settings.contract), "data": encode_data(data)}
+
+
+def encode_change(change: RegisterChange) -> bytes:
+    """Call data that says what a register did."""
+    values = (change.kind, change.period, change.before_wh, change.after_wh)
+    return abi.encode_call(NOTE_REGISTER, values)
 
 
 def encode_records(records: Sequence[PeriodRecord]) -> bytes:

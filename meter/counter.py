@@ -14,7 +14,7 @@ Rules, in the order in which they apply:
        sum of recorded Wh * NJ_PER_WH + carry + what is in the open period = energy of all spans.
 4. A register that falls, or leaps further than the highest power allows, is believed only if the
    next reading confirms it; then the energy between is unknown and an event says so. A fall near
-   the end of the range is a roll-over.
+   the end of the range is a roll-over. Both are told on chain as well (`drain_changes`).
 
 Not here: clocks, files, what a field of a line means. The counter is pure: the caller saves
 `state` and the drained records in one durable transaction.
@@ -26,7 +26,17 @@ from typing import Any
 
 from meter.numbers import NJ_PER_WH
 from meter.quality import INTERPOLATED, QUESTIONABLE, VALID
-from meter.reading import Interval, PeriodRecord, Power, Reading, Register, Unavailable
+from meter.reading import (
+    RESET,
+    ROLLOVER,
+    Interval,
+    PeriodRecord,
+    Power,
+    Reading,
+    Register,
+    RegisterChange,
+    Unavailable,
+)
 
 # Up to here a register's silence is filled by linear interpolation; a longer one is for a person.
 INTERPOLATION_MS_MAX = 31 * 86_400_000
@@ -110,6 +120,12 @@ class Counter:
         self._note = note
         self._event = event
         self._records: list[PeriodRecord] = []
+        self._changes: list[RegisterChange] = []
+
+    def drain_changes(self) -> list[RegisterChange]:
+        """What the import register did since the last call, oldest first."""
+        changes, self._changes = self._changes, []
+        return changes
 
     def drain(self) -> list[PeriodRecord]:
         """The records of periods closed since the last call, oldest first."""
@@ -223,6 +239,8 @@ class Counter:
             self._take_surprise(now)
             return
         state.candidate = None
+        if now[1] < state.base[1]:
+            self._tell(ROLLOVER, state.base, now)
         self._add_register_span(state.base[0], now[0], *steps)
         state.base = now
 
@@ -242,9 +260,16 @@ class Counter:
             f"to {new_wh} Wh at {state.candidate[0]} ms",
         )
         self._note("register_reset", f"{old_wh} Wh to {new_wh} Wh")
+        self._tell(RESET, state.base, state.candidate)
         self._move_to(state.candidate[0])
         self._add_register_span(state.candidate[0], now[0], *steps)
         state.base, state.candidate = now, None
+
+    def _tell(self, kind: int, before: tuple[int, int, int], after: tuple[int, int, int]) -> None:
+        period = after[0] // self.settings.period_ms
+        if 0 <= period <= PERIOD_MAX and before[1] >= 0:
+            values = (before[1] // NJ_PER_WH, after[1] // NJ_PER_WH)
+            self._changes.append(RegisterChange(kind, period, *values))
 
     def _register_steps(
         self, before: tuple[int, int, int], after: tuple[int, int, int]

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from meter.errors import OutboxError, OutboxFull
-from meter.reading import PeriodRecord
+from meter.reading import PeriodRecord, RegisterChange
 
 SCHEMA_VERSION = 1
 # 22 years of hours, 5 of quarter hours, 8 MB: kept so that no period is ever opened twice.
@@ -48,6 +48,11 @@ CREATE TABLE IF NOT EXISTS outgoing (
     nonce INTEGER NOT NULL,
     raw BLOB NOT NULL
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS register_change (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, kind INTEGER NOT NULL, period INTEGER NOT NULL,
+    before_wh INTEGER NOT NULL, after_wh INTEGER NOT NULL,
+    nonce INTEGER   -- of the transaction that carries it; the row goes when that is on chain
+);
 CREATE TABLE IF NOT EXISTS event (
     id INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER NOT NULL, kind TEXT NOT NULL, detail TEXT
 );
@@ -134,8 +139,9 @@ class Outbox:
         state: dict[str, Any],
         records: Sequence[PeriodRecord] = (),
         events: Sequence[Event] = (),
+        changes: Sequence[RegisterChange] = (),
     ) -> None:
-        """State, finished records and events, all or nothing, durable on return."""
+        """State, finished records, events and changes, all or nothing, durable on return."""
         with self._transaction():
             self._db.execute(
                 "INSERT INTO counter VALUES (1, ?) "
@@ -145,6 +151,11 @@ class Outbox:
             self._db.executemany(
                 "INSERT INTO period (period, import_wh, export_wh, quality) VALUES (?, ?, ?, ?)",
                 [(one.period, one.import_wh, one.export_wh, one.quality) for one in records],
+            )
+            self._db.executemany(
+                "INSERT INTO register_change (kind, period, before_wh, after_wh) "
+                "VALUES (?, ?, ?, ?)",
+                [(one.kind, one.period, one.before_wh, one.after_wh) for one in changes],
             )
             self._add_events(events)
 
@@ -167,8 +178,27 @@ class Outbox:
                 return run[:index]
         return run
 
+    def get_change(self) -> tuple[int, RegisterChange] | None:
+        """The oldest waiting change of a register, and its number here."""
+        row = self._row(
+            "SELECT id, kind, period, before_wh, after_wh FROM register_change "
+            "WHERE nonce IS NULL ORDER BY id LIMIT 1"
+        )
+        return None if row is None else (row[0], RegisterChange(*row[1:]))
+
+    def drop_change(self, number: int, event: Event) -> None:
+        """The contract will never take it: keep that as an event."""
+        with self._transaction():
+            self._db.execute("DELETE FROM register_change WHERE id = ?", (number,))
+            self._add_events([event])
+
     def save_outgoing(
-        self, nonce: int, transaction_hash: bytes, raw: bytes, periods: Sequence[int]
+        self,
+        nonce: int,
+        transaction_hash: bytes,
+        raw: bytes,
+        periods: Sequence[int],
+        change: int | None = None,
     ) -> None:
         """Store what will be sent, durable on return: call it before the first byte is sent."""
         with self._transaction():
@@ -182,6 +212,7 @@ class Outbox:
                 "UPDATE period SET nonce = ? WHERE period = ? AND block IS NULL",
                 [(nonce, period) for period in periods],
             )
+            self._db.execute("UPDATE register_change SET nonce = ? WHERE id = ?", (nonce, change))
 
     def get_outgoing(self) -> Outgoing | None:
         """What is under way: at most one nonce of a meter is unsettled at a time."""
@@ -200,10 +231,21 @@ class Outbox:
         return Outgoing(nonce, raw, tuple(sent), tuple(PeriodRecord(*row) for row in records))
 
     def settle(
-        self, nonce: int, block: int, periods: Sequence[int], events: Sequence[Event] = ()
+        self,
+        nonce: int,
+        block: int,
+        periods: Sequence[int],
+        events: Sequence[Event] = (),
+        succeeded: bool = False,
     ) -> None:
-        """These periods are on chain as of `block`; others of this nonce wait again."""
+        """These periods are on chain as of `block`; others of this nonce wait again.
+
+        So does a register's change, unless the transaction itself `succeeded`.
+        """
         with self._transaction():
+            if succeeded:
+                self._db.execute("DELETE FROM register_change WHERE nonce = ?", (nonce,))
+            self._db.execute("UPDATE register_change SET nonce = NULL WHERE nonce = ?", (nonce,))
             self._settle_periods(block, periods)
             self._db.execute("DELETE FROM outgoing WHERE nonce = ?", (nonce,))
             self._db.execute(

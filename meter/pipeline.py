@@ -22,7 +22,7 @@ from meter.faults import Faults
 from meter.lines import LineParser
 from meter.measure import Measure
 from meter.outbox import Event, Outbox
-from meter.reading import Interval, PeriodRecord, Reading
+from meter.reading import Interval, PeriodRecord, Reading, RegisterChange
 from meter.replay import Row
 
 RECORDS_WAITING_MAX = 10_000  # over a year of hours, under 2 MB
@@ -48,6 +48,7 @@ class Pipeline:
         self._saved = saved
         self._records: list[PeriodRecord] = []  # ended, and not yet saved
         self._events: list[Event] = []
+        self._changes: list[RegisterChange] = []
         stored = outbox.load_state()
         state = None if stored is None else CounterState.from_json(stored["counter"])
         self.position: dict[str, Any] = {} if stored is None else stored["position"]
@@ -155,21 +156,21 @@ class Pipeline:
         self._gather()
         now_s = time.monotonic()
         due = self.config.checkpoint_s and now_s - self._saved_s >= self.config.checkpoint_s
-        if not (force or due or self._records or self._events):
+        if not (force or due or self._records or self._events or self._changes):
             return True
         if not force and now_s < self._retry_s:
             return False
         state = {"counter": self.counter.state.to_json(), "position": self.position}
         try:
-            self._outbox.save(state, self._records, self._events)
+            self._outbox.save(state, self._records, self._events, self._changes)
         except OutboxFull as error:
             self.faults.count("disk_full", str(error))
             self._retry_s = now_s + SAVE_RETRY_S
             return False
-        had_records = bool(self._records)
-        self._records, self._events = [], []
+        had_work = bool(self._records or self._changes)
+        self._records, self._events, self._changes = [], [], []
         self._saved_s = now_s
-        if had_records:
+        if had_work:
             self._saved()
         return True
 
@@ -194,6 +195,8 @@ class Pipeline:
                 self.faults.count("records_lost", f"period {record.period}")
             else:
                 self._records.append(record)
+        room = EVENTS_WAITING_MAX - len(self._changes)
+        self._changes.extend(self.counter.drain_changes()[:room])
 
     def _is_closed(self, period: int) -> bool:
         waiting = any(record.period == period for record in self._records)

@@ -44,7 +44,19 @@ class Unavailable:
     at_ms: int
 
 
+RESET, ROLLOVER = 0, 1  # kinds of RegisterChange, as the contract counts them
+
 Reading: TypeAlias = Power | Register | Interval | Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterChange:
+    """An import register did what is no energy, by its first reading after it; `kind` as below."""
+
+    kind: int
+    period: int
+    before_wh: int
+    after_wh: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,9 +28,11 @@ from ledger.encoding.hexadecimal import encode_data
 from ledger.transaction import decode_transaction, sign_transaction
 from meter.chain_view import (
     ALREADY_RECORDED,
+    NOT_ENROLLED,
     REFUSALS,
     ChainView,
     Head,
+    encode_change,
     encode_records,
     read_member,
     read_quantity,
@@ -91,16 +93,19 @@ class Submitter:
     async def _step(self) -> bool:
         """One attempt at the oldest work; False if there is none. Node failures end in a rest."""
         outgoing = self._outbox.get_outgoing()
-        records = [] if outgoing else self._outbox.get_waiting(self._batch_max)
-        if outgoing is None and not records:
+        change = None if outgoing else self._outbox.get_change()
+        records = [] if outgoing or change else self._outbox.get_waiting(self._batch_max)
+        if outgoing is None and change is None and not records:
             return False
         self.settled.clear()
         node = await self._nodes.pick()
         try:
             if outgoing is not None:
                 await self._follow(node, outgoing)
+            elif change is not None:
+                await self._prepare(node, [], encode_change(change[1]), change[0])
             else:
-                await self._prepare(node, records)
+                await self._prepare(node, records, encode_records(records))
             self._nodes.worked(node)
         except WrongChain as error:
             self._faults.count("wrong_chain", str(error))
@@ -118,11 +123,16 @@ class Submitter:
 
     # A new transaction.
 
-    async def _prepare(self, node: Node, records: Sequence[PeriodRecord]) -> None:
-        """Sign and store the transaction for these records; the next step sends it."""
-        data = encode_records(records)
+    async def _prepare(
+        self, node: Node, records: Sequence[PeriodRecord], data: bytes, change: int | None = None
+    ) -> None:
+        """Sign and store the transaction for these records or this change; the next step sends."""
         head = await self._view.ask_head(node, data)
         if isinstance(head.gas, CallRefused):
+            if change is not None and self._is_final(head.gas):
+                event = Event(_now_ms(), "change_refused", f"{encode_data(data)}: {head.gas.text}")
+                self._outbox.drop_change(change, event)
+                return
             await self._refused(node, head.gas, records)
             return
         gas = head.gas + head.gas // GAS_MARGIN_DIVISOR
@@ -134,10 +144,21 @@ class Submitter:
             return
         self._wait_s = REFUSED_WAIT_S
         price = min(await self._view.ask_price(node), self._settings.gas_price_wei_max)
-        self._sign(nonce, data, min(gas, head.gas_limit), price, records)
+        self._sign(nonce, data, min(gas, head.gas_limit), price, records, change)
+
+    @staticmethod
+    def _is_final(refusal: CallRefused) -> bool:
+        """A contract without `noteRegister` will never take it; readings must not wait for that."""
+        return refusal.code == REVERTED and refusal.data[:4] != NOT_ENROLLED
 
     def _sign(
-        self, nonce: int, data: bytes, gas: int, price_wei: int, records: Sequence[PeriodRecord]
+        self,
+        nonce: int,
+        data: bytes,
+        gas: int,
+        price_wei: int,
+        records: Sequence[PeriodRecord],
+        change: int | None = None,
     ) -> None:
         """Make the bytes durable. Nothing is sent from here."""
         transaction = sign_transaction(
@@ -150,7 +171,7 @@ class Submitter:
             data=data,
         )
         self._outbox.save_outgoing(
-            nonce, transaction.hash, transaction.raw, [record.period for record in records]
+            nonce, transaction.hash, transaction.raw, [one.period for one in records], change
         )
 
     async def _choose_nonce(self, node: Node, head: Head) -> int | None:
@@ -245,7 +266,7 @@ class Submitter:
                 continue
             if read_quantity(node, read_member(node, receipt, "status")) == 1:
                 periods = [record.period for record in outgoing.records]
-                self._outbox.settle(outgoing.nonce, block, periods)
+                self._outbox.settle(outgoing.nonce, block, periods, succeeded=True)
                 self._batch_max = min(self._batch_max * 2, self._settings.batch_max)
                 self._log.info("%s in block %d", _name(outgoing.records), block)
                 return True
@@ -307,6 +328,8 @@ class Submitter:
 
 
 def _name(records: Sequence[PeriodRecord]) -> str:
+    if not records:
+        return "a change of the register"
     if len(records) == 1:
         return f"period {records[0].period}"
     return f"periods {records[0].period} to {records[-1].period}"

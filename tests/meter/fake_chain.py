@@ -25,6 +25,7 @@ def selector(signature: str) -> bytes:
 
 RECORD = selector("record(uint32,uint64,uint64,uint8)")
 RECORD_MANY = selector("recordMany(uint32,uint64[],uint64[],uint8[])")
+NOTE_REGISTER = selector("noteRegister(uint8,uint32,uint64,uint64)")
 READING = selector("reading(address,uint32)")
 PERIOD = selector("periodSeconds()")
 
@@ -46,8 +47,10 @@ class Chain:
     base_fee: int = 0
     hold: bool = False
     enrolled: bool = True
+    notes_registers: bool = True
     gas_per_period: int = 50_000
     records: dict[tuple[str, int], tuple[int, int, int]] = field(default_factory=dict)
+    changes: list[tuple[int, int, int, int]] = field(default_factory=list)
     corrections: dict[tuple[str, int], tuple[int, int, int]] = field(default_factory=dict)
     nonces: dict[str, int] = field(default_factory=dict)
     receipts: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -62,6 +65,10 @@ class Chain:
     )
 
     def parse(self, data: bytes) -> list[tuple[int, int, int, int]]:
+        if data[:4] == NOTE_REGISTER:
+            if not self.notes_registers:
+                raise RpcError(3, "execution reverted")
+            return []
         if data[:4] == RECORD:
             return [decode(["uint32", "uint64", "uint64", "uint8"], data[4:])]
         assert data[:4] == RECORD_MANY, data[:4]
@@ -145,7 +152,11 @@ class Chain:
             gas_ok = False
         if gas_ok:
             self.records.update({(sender, row[0]): row[1:] for row in rows})
-            self.batches.append(len(rows))
+            if rows:
+                self.batches.append(len(rows))
+            else:
+                types = ["uint8", "uint32", "uint64", "uint64"]
+                self.changes.append(decode(types, fields[5][4:]))
         else:
             self.reverted += 1
         self.receipts[key] = {

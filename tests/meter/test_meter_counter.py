@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from meter.counter import Counter, CounterSettings, CounterState
 from meter.numbers import NJ_PER_WH
 from meter.quality import INTERPOLATED, QUESTIONABLE, VALID
-from meter.reading import Interval, PeriodRecord, Power, Register, Unavailable
+from meter.reading import (
+    RESET,
+    ROLLOVER,
+    Interval,
+    PeriodRecord,
+    Power,
+    Register,
+    RegisterChange,
+    Unavailable,
+)
 
 HOUR = 3_600_000
 WATT = 1_000_000  # uW
@@ -226,6 +235,8 @@ def test_a_roll_over_near_the_end_of_the_range_is_energy() -> None:
     rig.counter.take(Register(HOUR, 40 * WH))
     rig.save()
     assert rig.records == [PeriodRecord(0, 50, 0, VALID)]
+    assert rig.counter.drain_changes() == [RegisterChange(ROLLOVER, 1, 9_999_990, 40)]
+    assert rig.counter.drain_changes() == []
 
 
 def test_a_fall_far_from_the_end_of_the_range_is_a_reset_and_no_energy() -> None:
@@ -239,6 +250,7 @@ def test_a_fall_far_from_the_end_of_the_range_is_a_reset_and_no_energy() -> None
     rig.save()
     assert rig.events == ["register_reset"]
     assert rig.records == [PeriodRecord(0, 20, 0, QUESTIONABLE)]
+    assert rig.counter.drain_changes() == [RegisterChange(RESET, 0, 5_000_000, 0)]
 
 
 def test_one_false_zero_books_nothing() -> None:
@@ -251,6 +263,7 @@ def test_one_false_zero_books_nothing() -> None:
     rig.save()
     assert rig.events == []
     assert rig.records == [PeriodRecord(0, 500, 0, VALID)]
+    assert rig.counter.drain_changes() == []
 
 
 def test_a_leap_of_a_register_is_believed_only_twice_and_never_energy() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from meter.errors import OutboxError, OutboxFull
 from meter.outbox import EVENTS_KEPT_MAX, SCHEMA_VERSION, Event, Outbox
-from meter.reading import PeriodRecord
+from meter.reading import RESET, ROLLOVER, PeriodRecord, RegisterChange
 from tests.meter.rigs import PipelineRig
 
 RECORDS = [PeriodRecord(period, period * 10, 0, 1) for period in (5, 6, 7, 9, 10)]
@@ -30,6 +30,29 @@ def test_state_records_and_events_are_saved_together(outbox: Outbox) -> None:
     assert outbox.records() == RECORDS
     assert not outbox.has_period(11)
     assert outbox.events() == [Event(1, "register_reset", "x")]
+
+
+@pytest.mark.parametrize("restart_every", [0, 1])
+def test_a_register_of_a_file_tells_what_it_did(tmp_path: Path, restart_every: int) -> None:
+    shown = [9_990, 5, 10, 500_000, 0, 2, 4]  # over the end of 10 kWh; a leap; started anew twice
+    rows = [f"{START // 1_000 + 600 * index},{wh}" for index, wh in enumerate(shown)]
+    (tmp_path / "register.csv").write_text("\n".join(["time,wh", *rows]) + "\n")
+    meter = {
+        "source": "replay", "file": str(tmp_path / "register.csv"), "kind": "register", "speed": 0,
+        "time_column": "time", "import_column": "wh", "register_range_wh": 10_000,
+        "power_max_w": 1_000,
+    }  # fmt: skip
+    rig = PipelineRig(tmp_path, meter)
+    rig.replay(restart_every)
+    found = []
+    while (change := rig.outbox.get_change()) is not None:
+        found.append(change[1])
+        rig.outbox.drop_change(change[0], Event(1, "change_refused", ""))
+    period = START // 3_600_000
+    assert found == [
+        RegisterChange(ROLLOVER, period, 9_990, 5), RegisterChange(RESET, period, 10, 0)
+    ]  # fmt: skip
+    rig.close()
 
 
 def test_only_consecutive_periods_go_together(outbox: Outbox) -> None:

@@ -19,7 +19,7 @@ from meter.config import SubmitSettings
 from meter.errors import OutboxFull
 from meter.faults import Faults
 from meter.outbox import Outbox
-from meter.reading import PeriodRecord
+from meter.reading import RESET, ROLLOVER, PeriodRecord, RegisterChange
 from meter.rpc import Node as Client
 from meter.rpc import Nodes
 from meter.submit import Submitter
@@ -127,6 +127,67 @@ def play(
             await node.stop()
 
     asyncio.run(main())
+
+
+CHANGES = [RegisterChange(RESET, 10, 5_000, 3), RegisterChange(ROLLOVER, 11, 99_999, 0)]
+CHANGES_SENT = [(0, 10, 5_000, 3), (1, 11, 99_999, 0)]
+
+
+def test_what_a_register_did_arrives_once_whatever_happens(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        world.nodes[0].swallow_replies = 1
+        world.outbox.save({}, RECORDS[:5], (), CHANGES)
+        world.start()
+        await world.until(lambda: len(world.chain.changes) == 1)
+        await world.kill()
+        world.start()
+        await world.until_settled()
+        world.check(RECORDS[:5])
+        assert world.chain.changes == CHANGES_SENT
+        assert world.outbox.get_change() is None
+        assert len(set(world.chain.sent)) == 3
+
+    play(tmp_path, story)
+
+
+def test_a_foreign_nonce_does_not_lose_what_a_register_did(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        world.chain.hold = True
+        world.outbox.save({}, (), (), CHANGES[:1])
+        world.start()
+        await world.until(lambda: len(world.chain.pool) == 1)
+        world.chain.pool.clear()
+        world.chain.nonces[ADDRESS] = 1
+        world.chain.history.append((0, dict(world.chain.nonces), {}))
+        world.chain.hold = False
+        await world.until(lambda: world.chain.changes == CHANGES_SENT[:1])
+        await world.until(lambda: world.outbox.get_outgoing() is None)
+        assert world.outbox.get_change() is None
+
+    play(tmp_path, story)
+
+
+def test_a_contract_that_notes_no_registers_still_gets_the_readings(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        world.outbox.save({}, RECORDS[:5], (), CHANGES)
+        world.start()
+        await world.until_settled()
+        world.check(RECORDS[:5])
+        assert [event.kind for event in world.outbox.events()] == ["change_refused"] * 2
+
+    play(tmp_path, story, notes_registers=False)
+
+
+def test_a_meter_that_is_not_enrolled_yet_keeps_what_its_register_did(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        world.outbox.save({}, RECORDS[:1], (), CHANGES)
+        world.start()
+        await world.until(lambda: world.counts.get("contract_refused", 0) >= 2)
+        world.chain.enrolled = True
+        await world.until_settled()
+        assert world.chain.changes == CHANGES_SENT
+
+    play(tmp_path, story, enrolled=False)
 
 
 def test_records_arrive_once_and_in_batches(tmp_path: Path) -> None:
@@ -360,6 +421,7 @@ def test_the_contract_has_what_a_meter_calls() -> None:
     }
     assert found[chain_view.RECORD] == found[chain_view.RECORD_MANY] == []
     assert found["periodSeconds()"] == ["uint32"]
+    assert found[chain_view.NOTE_REGISTER] == []
     assert found[chain_view.READING] == ["uint64", "uint64", "uint8", "bool", "uint32"]
     assert {"AlreadyRecorded(address,uint32)", "NotEnrolled(address)"} <= set(found)
     assert "InvalidPeriod(uint256)" in found
