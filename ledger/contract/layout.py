@@ -90,9 +90,15 @@ def count_slots(type: StorageType) -> int:
     return place_members(member for _, member in members)[1] if members else 1
 
 
-@lru_cache(maxsize=_SLOTS_KEPT)
 def mapping_slot(base: Slot, key: bytes) -> Slot:
     """The slot of a mapping's value; `key` is 32 bytes, or a string's or bytes' own."""
+    if len(key) > WORD_BYTES:  # up to 64 KiB of text: thousands of those would fill the memory
+        return keccak256(key + base)
+    return _word_slot(base, key)
+
+
+@lru_cache(maxsize=_SLOTS_KEPT)
+def _word_slot(base: Slot, key: bytes) -> Slot:
     return keccak256(key + base)
 
 

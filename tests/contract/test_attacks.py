@@ -4,16 +4,20 @@ Each of them was found by trying; what it did is said beside it. Rules by themse
 `test_front_*`, doors in `test_back_*`.
 """
 
+import sys
+
 import pytest
 
-from ledger.contract import cache, execution, values
+from ledger.contract import cache, execution, layout, values
 from ledger.contract.annotations import NODES_MAX
 from ledger.contract.compile import compile_contract
 from ledger.contract.digests import hash_struct
+from ledger.contract.door import TEXT_BYTES_MAX
 from ledger.contract.gas import GAS_COUNT_ITEM, price_power
 from ledger.contract.testing import Chain
 from ledger.contract.types import IntType, StructType
 from ledger.contract.values import Values
+from ledger.crypto.keccak import keccak256
 from ledger.errors import ContractRejected
 
 IMPORTS = """
@@ -243,3 +247,11 @@ def test_code_is_made_ready_once_a_transaction_and_never_before_it_is_paid(tmp_p
     asked.clear()
     caller.run(callee, 1)
     assert len(asked) == 1
+
+
+def test_keys_of_text_are_not_kept():
+    """8,192 of them, of 64 KiB each, took 512 MiB of every node, for good."""
+    key = bytes(TEXT_BYTES_MAX)
+    kept = sys.getrefcount(key)
+    assert layout.mapping_slot(bytes(32), key) == keccak256(key + bytes(32))
+    assert sys.getrefcount(key) == kept
