@@ -75,13 +75,13 @@ class Exchange:
             node.compact.receive_parts(peer, *fields)
         elif kind is Kind.STATUS:
             self._receive_status(peer, *fields)
+            await asyncio.sleep(peer.statuses.take(1, time.monotonic()))
         elif kind is Kind.POOL_HASHES:
             node.gossip.receive_hashes(peer, fields[0])
         elif kind is Kind.GET_TRANSACTIONS:
             await serve(node.gossip.serve_transactions, peer, fields[0])
         elif kind is Kind.ADDRESSES:
-            for address, host, port in fields[0]:
-                node.network.learn(address, host, port)
+            await serve(self._learn, fields[0])
         elif kind in ANSWERS:
             await serve(node.sync_server.answer, peer, kind, fields)
         elif kind in ANSWERS.values():
@@ -124,6 +124,10 @@ class Exchange:
     def deliver(self, address: Address, message: bytes) -> None:
         """A consensus message of a peer, to the engine."""
         self._node.interpreter.feed(ev.Received(address, message))
+
+    def _learn(self, endpoints: list[tuple[Address, str, int]]) -> None:
+        for address, host, port in endpoints:
+            self._node.network.learn(address, host, port)
 
     # The Network of `interpreter`.
 

@@ -48,7 +48,7 @@ class Feed:
         """How many listen, or how many of them to waiting transactions."""
         if pending:
             return len(self._on_pending)
-        return sum(map(len, (self._on_block, self._on_pending, self._on_sync)))
+        return len(self._on_block) + len(self._on_pending) + len(self._on_sync)
 
     def publish_block(self, full: Full) -> None:
         self._tell(self._on_block, full)

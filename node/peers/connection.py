@@ -57,6 +57,8 @@ FRAMES_PER_S_MAX = 2_000
 BYTES_PER_S_MAX = 20_000_000
 TRANSACTIONS_PER_S_MAX = 10_000
 """What one peer may make us do; more is read later, not refused. A second's worth may burst."""
+STATUSES_PER_S_MAX = 20
+"""Each may be answered with every vote that its sender says to lack, a block among them."""
 FAULTS_PER_S_MAX = 10.0
 """Refused consensus messages: more in one second are no accident."""
 KNOWN_TRANSACTIONS = 16_384
@@ -112,6 +114,7 @@ class Peer:
         self.likely = SeenSet(KNOWN_TRANSACTIONS)
         self.dropped_frames = 0
         self.faults = Rate(FAULTS_PER_S_MAX)
+        self.statuses = Rate(STATUSES_PER_S_MAX)
         self.close_reason = ""
         self._queue: deque[bytes] = deque()
         self._queued_bytes = 0

@@ -19,10 +19,11 @@ from ledger.consensus.messages import Message, Network, Vote, sign_vote
 from ledger.crypto.address import address_of
 from ledger.encoding.packed import pack
 from ledger.transaction import sign_transaction
+from node.exchange import Exchange
 from node.keys import load_node_key
 from node.node import Node
 from node.peers import connection, network
-from node.peers.connection import Identity, shake_hands
+from node.peers.connection import Identity, Peer, shake_hands
 from node.peers.frames import FRAME_BYTES_MAX, Kind, encode_frame
 from node.peers.identity import read_peer_fingerprint
 from node.peers.network import PeerNetwork
@@ -251,6 +252,25 @@ async def renew(network: PeerNetwork) -> None:
     for peer in list(network.peers.values()):
         peer.close("a new connection, please")
     await asyncio.sleep(0.5)
+
+
+def test_who_asks_for_all_votes_again_and_again_is_read_slowly(
+    hostile: Hostile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A status of 60 bytes may be answered with a block of 2 MB, and votes wait behind it."""
+    monkeypatch.setattr(connection, "STATUSES_PER_S_MAX", 5)
+    heard: list[float] = []
+    receive = Exchange._receive_status
+
+    def note(exchange: Exchange, peer: Peer, *fields: Any) -> None:
+        if peer.address == hostile.address:
+            heard.append(time.monotonic())
+        receive(exchange, peer, *fields)
+
+    monkeypatch.setattr(Exchange, "_receive_status", note)
+    status = hostile.node.engine.status().encode()
+    hostile.attack([encode_frame(Kind.STATUS, bytes(32), status, [])] * 500, patience_s=2)
+    assert 3 < len(heard) < 5 * (heard[-1] - heard[0]) + 10
 
 
 def far_votes(hostile: Hostile) -> list[bytes]:
