@@ -67,7 +67,7 @@ class Values:
         converters = [make_converter(type, structs) for type in types]
         self._convert = [(at, each) for at, each in enumerate(converters) if each is not None]
         self._codec = abi.codec(tuple([name_type(type) for type in types]))
-        dynamic = any(is_dynamic(type) for type in types)
+        dynamic = any(_count_static(type) is None for type in types)
         self._size = None if dynamic else self._codec.size // WORD_BYTES
         self._counts = [make_counter(type) for type in types] if dynamic else []
         self._words: list[Callable[[Any], bytes]] | None = None
@@ -99,17 +99,6 @@ class Values:
             raise Panicked(PANIC_RANGE) from error
 
 
-def is_dynamic(type: ValueType) -> bool:
-    match type:
-        case BytesType() | StringType() | ListType():
-            return True
-        case FixedListType():
-            return is_dynamic(type.element)
-        case StructType():
-            return any(is_dynamic(member) for _, member in type.fields)
-    return False
-
-
 def make_counter(type: ValueType) -> Counter:
     """Words of a value's encoding, its offset included; what of that the type says is said here.
 
@@ -121,8 +110,8 @@ def make_counter(type: ValueType) -> Counter:
         case StringType():
             return lambda value, charge: 2 + count_words(_count_utf8(value))
         case ListType() | FixedListType():
-            own = 2 if isinstance(type, ListType) else int(is_dynamic(type))
             count, each = make_counter(type.element), _count_static(type.element)
+            own = 2 if isinstance(type, ListType) else int(each is None)
             if each is not None:
                 return lambda value, charge: own + len(value) * each
 
@@ -148,13 +137,15 @@ def _count_utf8(text: str) -> int:
 
 def _count_static(type: ValueType) -> int | None:
     """Words of a type whose values all have the same size; None of others."""
-    if is_dynamic(type):
-        return None
     match type:
+        case BytesType() | StringType() | ListType():
+            return None
         case FixedListType():
-            return type.size * (_count_static(type.element) or 0)
+            each = _count_static(type.element)
+            return None if each is None else type.size * each
         case StructType():
-            return sum([_count_static(member) or 0 for _, member in type.fields])
+            words = [_count_static(member) for _, member in type.fields]
+            return None if None in words else sum([each or 0 for each in words])
     return 1
 
 

@@ -131,7 +131,6 @@ def test_types_are_walked_through_when_a_codec_is_made_and_not_when_it_is_used(
     chain = Chain()
     attack = chain.deploy(tmp_path / "attack.py")
     first = attack.run()
-    monkeypatch.setattr(values, "is_dynamic", None)
     monkeypatch.setattr(values, "_count_static", None)
     assert attack.run().gas_used == first.gas_used
 
