@@ -168,7 +168,7 @@ def follow_chain(client: Client, genesis: Genesis) -> FollowedChain:
         header, certificate, validators = _get_header_proof(client, height)
         light.follow(header, certificate, validators)
     assert light.header is not None
-    overridden = tuple(one for one in sorted(overrides) if one <= head)
+    overridden = tuple(one for one in sorted(overrides) if one <= light.header.number)
     return FollowedChain(
         light.header, certificate, validators, chain.genesis_hash, tuple(walked), overridden
     )

@@ -12,7 +12,7 @@ import pytest
 
 from ledger.block import decode_certificate
 from ledger.store.sqlite import SqliteStore
-from node import client_checks
+from node import backup, client_checks
 from node.client import Client
 from node.doctor import check_memory, check_peers, judge_wear
 from node.network_files import STORE_FILE
@@ -65,8 +65,12 @@ def test_the_drill_a_lost_validator_comes_back_from_a_backup(
     pay(network, nonce, index=3)  # its vote is needed now
 
 
+def die() -> None:
+    raise KeyboardInterrupt
+
+
 def test_a_restore_over_a_chain_keeps_its_signer_record(
-    make_local_network: Any, tmp_path: Path
+    make_local_network: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = make_local_network(1)
     network.start()
@@ -80,6 +84,13 @@ def test_a_restore_over_a_chain_keeps_its_signer_record(
     network.stop()
     before = read_meta(store_of(network, 0))
     assert "--replace" in fail("node", "restore", "--config", config, out)
+    with monkeypatch.context() as patch:  # killed right before its last step
+        patch.setattr(backup, "_clear_beside", lambda path: path != store_of(network, 0) or die())
+        with pytest.raises(KeyboardInterrupt):
+            backup.restore_backup(out, config, replace=True)
+    assert read_meta(store_of(network, 0))["signer"] == before["signer"]
+    for one in store_of(network, 0).parent.glob("*.before-restore-*"):
+        one.unlink()
     said = succeed("node", "restore", "--config", config, "--replace", out)
     assert "block 1 is the head" in said
     assert "the signer record stayed" in said
