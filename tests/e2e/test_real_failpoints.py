@@ -5,7 +5,6 @@ the chain's store (blocks, signer record, state) or of the outbox; strace kills 
 writes of a file, amid a commit, too. After each kill the process is just started again.
 """
 
-import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -19,12 +18,13 @@ from tests.e2e.invariants import check_town, check_votes
 from tests.e2e.networks import until
 from tests.e2e.test_meter_once import END_S, MeterProcess, check_chain, one_house
 from tests.e2e.town import Load, Town, run_town
+from tests.e2e.traces import strace
 
-KILL_S = 30.0  # for a process to come to its failpoint
+KILL_S = 120.0  # for a process to come to its failpoint, under strace and on a busy machine
 WRITES = ("append_block", "flush", "save_signer")
 STRICT = {"store.flush_blocks": 2}
 """The state written every second block: many more places to be killed at."""
-PLACES = 6  # of each kind of write, the first so many of a life
+PLACES = 5  # of each kind of write, the first so many of a life
 
 
 def order_kill(folder: Path, name: str, side: str, number: int) -> None:
@@ -38,7 +38,7 @@ def await_kill(town: Town, name: str) -> str:
     return str(until(lambda: file.exists() and file.read_text().strip(), KILL_S, "the failpoint"))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1_800)
 @pytest.mark.parametrize(
     "places", [1, pytest.param(PLACES, marks=pytest.mark.deep)], ids=["first", "all"]
 )
@@ -63,15 +63,16 @@ def walk(places: int) -> Iterator[tuple[str, str, int]]:
     for name in WRITES:
         for side in ("before", "after"):
             for number in range(1, places + 1):
-                yield name, side, number
+                if name != "save_signer" or number == 1:  # undisturbed, a lone node writes no more
+                    yield name, side, number
     if places > 1:
         for side in ("before", "after"):
-            for number in range(1, 4 * places):
+            for number in range(1, 3 * places):
                 yield "any", side, number
 
 
 @pytest.mark.deep
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("nodes", [4, 7])
 def test_fault_09_each_of_several_killed_at_each_durable_write(tmp_path: Path, nodes: int) -> None:
     with run_town(tmp_path / "town", nodes) as town:
@@ -89,19 +90,18 @@ def test_fault_09_each_of_several_killed_at_each_durable_write(tmp_path: Path, n
 
 
 @pytest.mark.deep
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1_800)
 def test_fault_09_killed_between_any_two_writes_of_a_file(tmp_path: Path) -> None:
     """strace kills a lone node at its N-th pwrite64 or fdatasync: amid SQLite's commit, too."""
-    if shutil.which("strace") is None:
-        pytest.skip("strace is not here")
+    strace(tmp_path / "trace")  # or skips
     with run_town(tmp_path / "town", 1, settings=STRICT, round_timeout_ms=300) as town:
         load = Load(town, pause_s=0.005)
         load.start()
         for call in ("pwrite64", "fdatasync"):
-            for number in (*range(1, 12), 20, 31, 47, 80, 150):
+            for number in (*range(1, 9), 12, 20, 47):
                 ends = len(town.supervised.ends)
                 town.supervised.wrapper["node1"] = [
-                    *("strace", "-D", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null"),
+                    *("strace", "-D", "-f", "-qq", "-o", "/dev/null"),
                     *("-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={number}"),
                 ]
                 town.supervised.send_signal("node1", signal.SIGKILL)
