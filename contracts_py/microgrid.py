@@ -20,6 +20,8 @@ Where the published rules were open or unsafe, what was chosen:
 - Paying the producer before delivery lets it walk away with the money; here it waits.
 - Two adverts of one producer in one second would be one; the second is refused.
 - A watt-hour that a meter recorded confirms one purchase, not two.
+- A consumer that is a contract and refuses its coin back cannot keep the producer's energy locked:
+  the energy returns, the coin waits for `claim`.
 - Who is removed keeps what is due: open purchases are still confirmed or given back.
 - Percentages are permille of the total: the producer's share is rounded down, the rest is tax.
 """
@@ -29,6 +31,7 @@ from ledger.contract import (
     ROUND_FLOOR,
     ZERO_ADDRESS,
     Array,
+    CallFailed,
     Contract,
     Enum,
     Event,
@@ -310,6 +313,7 @@ class Microgrid(Contract):
     _adverts: Map[tuple[address, uint64], Advert]
     _purchases: Array[Purchase]
     _proved_wh: Map[tuple[address, uint32], uint64]
+    _unclaimed: Map[address, uint256]
 
     def __init__(
         self,
@@ -485,7 +489,20 @@ class Microgrid(Contract):
             held.stored_wh + purchase.energy_wh, max(held.capacity_wh, held.stored_wh)
         )
         self.emit(Refunded(purchase_id, purchase.total))
-        self._pay(purchase.consumer, purchase.total)
+        if self._token == ZERO_ADDRESS:
+            try:
+                self.send(purchase.consumer, purchase.total)
+            except CallFailed:
+                self._unclaimed[purchase.consumer] += purchase.total
+        else:
+            self._pay(purchase.consumer, purchase.total)
+
+    @write
+    def claim(self, to: address) -> None:
+        """Coin that the caller, a contract, refused when it was given back."""
+        amount = self._unclaimed[self.msg.sender]
+        self._unclaimed[self.msg.sender] = 0
+        self._pay(to, amount)
 
     @write
     def withdraw_tax(self) -> None:

@@ -327,6 +327,49 @@ def test_the_producers_meter_confirms_each_watt_hour_once(chain):
         grid.confirm_by_meter(2, OTHER, period + 1, sender=OTHER)
 
 
+REFUSING = '''
+"""A consumer that takes no coin back."""
+
+from ledger.contract import Contract, Interface, address, payable, uint64, uint256, write
+
+
+class Grid(Interface):
+    @payable
+    def request_for_energy(
+        self, energy_wh: uint256, advert_time: uint64, proposed_price: uint256, producer: address
+    ) -> uint256: ...
+
+    @write
+    def claim(self, to: address) -> None: ...
+
+
+class Refusing(Contract):
+    @payable
+    def buy(self, grid: address, energy_wh: uint256, time: uint64, producer: address) -> None:
+        Grid(grid, value=self.msg.value).request_for_energy(energy_wh, time, 10_000, producer)
+
+    @write
+    def claim(self, grid: address, to: address) -> None:
+        Grid(grid).claim(to)
+'''
+
+
+def test_a_consumer_that_refuses_its_coin_locks_nobodys_energy(offered, chain, tmp_path: Path):
+    file = tmp_path / "refusing.py"
+    file.write_text(REFUSING.lstrip())
+    refusing = chain.deploy(file, sender=OTHER)
+    offered.add_consumer(refusing.address, "", sender=REGULATOR)
+    refusing.buy(offered.address, 2_000, NOW, PRODUCER, value=2_000, sender=CONSUMER)
+    chain.timestamp = NOW + DELIVERY_S
+    assert offered.refund(0, sender=OTHER).events == [Refunded(0, 2_000)]
+    assert offered.store_of(PRODUCER).stored_wh == 10_000
+    assert chain.balance(offered.address) == 2_000
+    refusing.claim(offered.address, OTHER, sender=OTHER)
+    assert (chain.balance(OTHER), chain.balance(offered.address)) == (2_000, 0)
+    offered.claim(OTHER, sender=CONSUMER)  # nothing is nothing
+    assert chain.balance(OTHER) == 2_000
+
+
 @pytest.fixture
 def token(chain, tmp_path: Path):
     file = tmp_path / "bare.py"
