@@ -16,7 +16,7 @@ from benchmarks.table import make_table
 
 NAMES = (
     "gas", "contracts", "isolation", "stages", "throughput", "latency", "footprint", "startup",
-    "engine", "sync", "traffic", "blocktime",
+    "engine", "sync", "traffic", "blocktime", "sustained",
 )  # fmt: skip
 RESULTS = Path(__file__).with_name("results")
 README = Path(__file__).parents[1] / "README.md"

@@ -20,6 +20,7 @@ def make_table(results: dict[str, Any]) -> str:
         "sync": _sync,
         "traffic": _traffic,
         "blocktime": _blocktime,
+        "sustained": _sustained,
     }
     rows: list[Row] = []
     for name, make in makers.items():
@@ -181,3 +182,15 @@ def _traffic(result: list[dict[str, Any]]) -> list[Row]:
              f"{block[name]:,} bytes in blocks of 50, {alone[name]:,} alone", "")
         )  # fmt: skip
     return rows
+
+
+def _sustained(result: dict[str, Any]) -> list[Row]:
+    minutes = round(result["seconds"] / 60)
+    memory = f"{max(result['memory_mb'])} MB at the end"
+    if result["memory_kb_per_minute"] is not None:
+        memory += f", {result['memory_kb_per_minute']} kB more each minute at most"
+    return [
+        (f"`{result['kind']}` through four validators for {minutes} minutes",
+         f"{result['per_second']:,} a second; a node takes {memory}",
+         "1,000 a second, no growth")
+    ]  # fmt: skip

@@ -38,9 +38,10 @@ def encode_call(signature: str, *arguments: object) -> bytes:
 
 
 def set_debt_transactions(
-    keys: list[bytes], contract: bytes, count: int, price: int = 0
+    keys: list[bytes], contract: bytes, count: int, price: int = 0, first: int = 0
 ) -> list[Transaction]:
-    """Each account in turn sets its own debt; the sender must be an active user."""
+    """Each account in turn sets its own debt; the sender must be an active user. `first` of them
+    were made before."""
     signature = "setDebt(uint256,uint256,address)"
     return [
         sign_call(
@@ -48,7 +49,7 @@ def set_debt_transactions(
             encode_call(signature, 1_000 + index, 296 * index, address_of(keys[index % len(keys)])),
             GAS, price,
         )
-        for index in range(count)
+        for index in range(first, first + count)
     ]  # fmt: skip
 
 
