@@ -17,6 +17,7 @@ from ledger.contract.execution import (
     execute_creation,
 )
 from ledger.contract.messages import Kind
+from ledger.contract.upgrade import UPGRADES, execute_upgrades, record_deployment
 from ledger.crypto.address import ZERO_ADDRESS, contract_address, to_checksum
 from ledger.errors import (
     CryptoError,
@@ -38,7 +39,6 @@ from ledger.state.state import State, StateChanges
 from ledger.transaction import Transaction
 from ledger.trie.ordered import ordered_root, transactions_root
 from ledger.types import Address, Hash32
-from ledger.upgrade import UPGRADES, execute_upgrades, record_deployment
 
 TRANSACTIONS_MAX = 10_000  # of one block; the gas limit ends a block long before
 

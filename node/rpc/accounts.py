@@ -7,9 +7,9 @@ number too. Sources: Ethereum execution-apis; EIP-1186 (eth_getProof).
 import time
 from typing import Any
 
+from ledger.contract.upgrade import list_sources
 from ledger.crypto.address import to_checksum
 from ledger.types import Address
-from ledger.upgrade import list_sources
 from node.rpc.context import METHODS, Context, get_height, get_state
 from node.rpc.dispatch import rest
 from node.rpc.parameters import (

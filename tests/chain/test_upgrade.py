@@ -7,15 +7,15 @@ import pytest
 from ledger.contract.artifact import encode_payload
 from ledger.contract.compile import compile_contract
 from ledger.contract.execution import Message
+from ledger.contract.layout_change import layout_difference
 from ledger.contract.model import ContractModel
-from ledger.contract.upgrade import layout_difference
+from ledger.contract.upgrade import UPGRADES, list_sources
 from ledger.crypto.address import contract_address
 from ledger.crypto.keccak import keccak256
 from ledger.encoding import abi
 from ledger.genesis import NETWORK_CONTRACT, GenesisContract
 from ledger.permissions import UPGRADES_SLOT, upgrade_slot
 from ledger.transaction import Transaction, sign_transaction
-from ledger.upgrade import UPGRADES, list_sources
 from node.network_files import make_network_contract
 from tests.chain.chains import ACCOUNTS, CHAIN_ID, KEYS, add_block, call, make_chain
 from tests.contracts_py.sources import read_contract

@@ -5,10 +5,10 @@ from web3 import Web3
 from web3.exceptions import ContractCustomError
 
 from ledger.contract.artifact import build_artifact
+from ledger.contract.upgrade import ABI, UPGRADES
 from ledger.crypto.address import to_checksum
 from ledger.crypto.keccak import keccak256
 from ledger.genesis import NETWORK_CONTRACT
-from ledger.upgrade import ABI, UPGRADES
 from tests.clients.test_web3py import account, send
 from tests.contracts_py.sources import read_contract
 from tests.devnets import Devnet

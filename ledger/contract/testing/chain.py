@@ -25,12 +25,12 @@ from ledger.contract.execution import (
     execute_migration,
     load_program,
 )
+from ledger.contract.layout_change import layout_difference
 from ledger.contract.testing.accounts import Account, make_account
 from ledger.contract.testing.deployed import CallReceipt, Deployed, Party
 from ledger.contract.testing.failures import CallRefused, UpgradeRefused
 from ledger.contract.testing.gas_report import open_report
 from ledger.contract.testing.values import to_values
-from ledger.contract.upgrade import layout_difference
 from ledger.crypto.address import contract_address
 from ledger.crypto.keccak import keccak256
 from ledger.errors import ContractRejected

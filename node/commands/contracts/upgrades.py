@@ -8,11 +8,11 @@ import click
 
 from ledger.contract.compile import compile_contract
 from ledger.contract.interface import describe_abi
-from ledger.contract.upgrade import layout_difference
+from ledger.contract.layout_change import layout_difference
+from ledger.contract.upgrade import ABI, UPGRADES
 from ledger.crypto.address import to_checksum
 from ledger.encoding import abi
 from ledger.encoding.hexadecimal import decode_data, decode_quantity, encode_data
-from ledger.upgrade import ABI, UPGRADES
 from node.abi_text import decode_error
 from node.client import Client, RpcError
 from node.commands.common import (
