@@ -1,4 +1,5 @@
-"""The table and the plot of docs/block-time.md, made of what was measured.
+"""The tables and the plot of docs/block-time.md, and the README's short table, made of what was
+measured.
 
 The plot needs the extra `bench` (`pip install -e .[bench]`); without it the table alone is written,
 and that is said.
@@ -8,7 +9,9 @@ import math
 from pathlib import Path
 from typing import Any
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+README = ROOT / "README.md"
 PAGE = DOCS / "block-time.md"
 PLOT = DOCS / "block-time.png"
 BEGIN, END = "<!-- blocktime -->", "<!-- /blocktime -->"
@@ -17,15 +20,45 @@ PUBLISHED = {2: (9.0, 12.0), 3: (5.0, 7.0), 4: (3.0, 4.2)}
 
 
 def write_page(result: dict[str, Any], machine: dict[str, Any]) -> None:
-    """Put tables between the page's markers, and the plot beside it."""
+    """Put tables between the markers of the page and of the README, and the plot beside it."""
     try:
         draw(result)
     except ImportError:
         print("matplotlib is not here (pip install -e .[bench]): the plot is as it was")
-    head, _, rest = PAGE.read_text().partition(BEGIN)
-    _, _, tail = rest.partition(END)
     plot = f"![Block time against peers]({PLOT.name})\n\n" if PLOT.exists() else ""
-    PAGE.write_text(f"{head}{BEGIN}\n{plot}{make_tables(result, machine)}\n{END}{tail}")
+    put(PAGE, f"{plot}{make_tables(result, machine)}")
+    put(README, make_short_table(result))
+
+
+def put(page: Path, text: str) -> None:
+    """Between the markers of a page."""
+    head, _, rest = page.read_text().partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    page.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}")
+
+
+def make_short_table(result: dict[str, Any]) -> str:
+    """The published Table 2 beside ours, at its pace of one miner in 18 s; Markdown."""
+    scale = 18.0 / (result["difficulty"] / result["hashes_per_s"])
+    voted = {one["peers"]: one for one in result["voted"]}
+    lines = [
+        "| peers | published: a block, CPU | proof of work here: a block, CPU | D/H "
+        "| QBFT here: final after, CPU at a transaction an hour |",
+        "|---|---|---|---|---|",
+    ]
+    for one in result["mined"]:
+        peers = one["peers"]
+        seconds, cpu = PUBLISHED.get(peers, (None, None))
+        vote = voted.get(peers)
+        final = f"{vote['send_to_final_ms']} ms, {vote['hourly_cpu_percent']} %" if vote else ""
+        lines.append(
+            f"| {peers} | {f'{seconds:g} s, {cpu:g} %' if seconds else ''} "
+            f"| {one['mean_s'] * scale:.1f} ± {one['error_s'] * scale:.1f} s, "
+            f"{one['node_cpu_percent'] + one['miner_cpu_percent']:.1f} % "
+            f"| {18.0 / peers:.1f} s "
+            f"| {final} |"
+        )
+    return "\n".join(lines)
 
 
 def make_tables(result: dict[str, Any], machine: dict[str, Any]) -> str:
