@@ -30,6 +30,7 @@ from ledger.store.sqlite import SqliteStore
 from node.config import load_config
 from node.errors import NodeError
 from node.network_files import STORE_FILE, load_network_file
+from node.sync.certificates import read_certificate
 
 FORMAT = "wattledger/blocks/1"
 ITEM_BYTES_MAX = 4_194_304
@@ -50,7 +51,7 @@ def export_blocks(config_file: Path, out: Path, first: int = 1, last: int | None
             head = (FORMAT, chain.genesis.chain_id, chain.genesis_hash)
             file.write(msgpack.packb(head))
             for height in range(max(1, first), last + 1):
-                certificate = chain.certificate(height)
+                certificate = read_certificate(chain, height)
                 if certificate is None and not chain.is_mined:
                     raise NodeError(f"block {height} has no certificate here")
                 packed = certificate.encode() if certificate else b""

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ledger.chain import FLUSH_BLOCKS_MAX, Chain, Committed
 from ledger.consensus import events as ev
 from ledger.contract.messages import Runner
 from ledger.crypto.address import address_of
+from ledger.crypto.secp256k1 import sign_compact
 from ledger.errors import EncodingError, GasLimitExceeded, NonceTooHigh, StoreError
 from ledger.genesis import NETWORK_CONTRACT
 from ledger.pool import Pool
@@ -112,7 +114,9 @@ class Node:
             log,
             executor=self._executor,
             adopt=self._adopt_snapshot,
-            settings=SyncSettings(config.sync_snapshot_blocks, self.address),
+            settings=SyncSettings(
+                config.sync_snapshot_blocks, self.address, partial(sign_compact, private_key)
+            ),
         )
         self.sync_server = Server(self.chain)
         self.history = History(self.chain, self.sync, config.store_bodies_days, log)
@@ -208,10 +212,11 @@ class Node:
         self._ticks += 1
         head = self.chain.head.number
         if self.engine.status().open:
-            for peer in self.network.peers.values():
-                self.exchange.send_status(peer)
-                if head == self._head_at_tick:
-                    self.gossip.compare_pools(peer)
+            self.exchange.send_statuses()
+            if head == self._head_at_tick:
+                lasting = self.gossip.list_lasting()
+                for peer in self.network.peers.values():
+                    self.gossip.compare_pools(peer, lasting)
         elif self._ticks % REST_STATUS_TICKS == 0:
             self.exchange.send_statuses()
         self._head_at_tick = head

@@ -65,7 +65,7 @@ class Staging(Protocol):
     """
 
     def append_headers(self, rows: Sequence[tuple[Height, Hash32, bytes, bytes]]) -> None:
-        """Keep (height, hash, header, certificate) without bodies, durably."""
+        """Keep (height, hash, header, certificate) durably; a body that is there stays."""
 
     def ahead_height(self) -> Height:
         """The highest header kept, of the chain or ahead of it; -1 if there is none."""

@@ -185,7 +185,8 @@ class _Staging:
 
     def append_headers(self, rows: Sequence[tuple[Height, Hash32, bytes, bytes]]) -> None:
         for height, block_hash, header, certificate in rows:
-            self._store._blocks.setdefault(height, (block_hash, header, None, certificate))
+            _, _, body, _ = self._store._blocks.get(height, (b"", b"", None, b""))
+            self._store._blocks[height] = (block_hash, header, body, certificate)
             self._store._heights[block_hash] = height
 
     def ahead_height(self) -> Height:

@@ -44,7 +44,8 @@ class SqliteStaging:
     def append_headers(self, rows: Sequence[tuple[Height, Hash32, bytes, bytes]]) -> None:
         with self._db.transaction(self._db.main) as connection:
             connection.executemany(
-                "INSERT OR IGNORE INTO block VALUES (?, ?, x'', ?)",
+                "INSERT INTO block VALUES (?, ?, x'', ?)"
+                " ON CONFLICT DO UPDATE SET certificate = excluded.certificate",
                 [(height, header, certificate) for height, _, header, certificate in rows],
             )
             connection.executemany(

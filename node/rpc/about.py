@@ -15,6 +15,7 @@ from node.rpc.context import METHODS, Context, get_height
 from node.rpc.format import format_transaction
 from node.rpc.parameters import LATEST, BlockTag, Parameter, parse_block, parse_data
 from node.status import package_version
+from node.sync.certificates import read_certificate
 
 AT_BLOCK = Parameter("block", parse_block, LATEST)
 Json = dict[str, Any]
@@ -143,7 +144,7 @@ def network_info(context: Context) -> Json:
 @METHODS.method("wattledger_getCertificate", AT_BLOCK)
 def get_certificate(context: Context, tag: BlockTag) -> Json | None:
     """The signatures that made a block final; null for genesis."""
-    certificate = context.node.chain.certificate(get_height(context, tag))
+    certificate = read_certificate(context.node.chain, get_height(context, tag))
     if certificate is None:
         return None
     return {
@@ -163,7 +164,7 @@ def get_header_proof(context: Context, tag: BlockTag) -> Json:
     chain = context.node.chain
     height = get_height(context, tag)
     header = chain.header(height)
-    certificate = chain.certificate(height)
+    certificate = read_certificate(chain, height)
     # Genesis' extraData is the hash of the settings, not of a validator set.
     validators = chain.validators_of(header.extra_data) if height else None
     return {

@@ -2,7 +2,8 @@
 
 follow      what is asked of whom and when: the task of a node
 requests    one question and its answer; who is slow
-headers     the validator set followed from what is trusted; every certificate checked
+headers     the validator set followed from what is trusted, by certificates
+certificates   those that no header needed, checked before they are shown to anybody
 bodies      blocks under those headers, in parallel, imported in order
 snapshot    the state under one of those headers, in chunks that prove themselves
 history     bodies and receipts older than a snapshot fetched, or let go after some days

@@ -16,6 +16,7 @@ from typing import Any
 
 from ledger.block import decode_block, decode_certificate, decode_header
 from ledger.chain import Chain
+from ledger.consensus.signer import DISTRUSTED, decode_record
 from ledger.errors import LedgerError
 from ledger.light import verify_certificate
 from ledger.overrides import find_validators
@@ -26,7 +27,16 @@ from node.peers.connection import Peer
 from node.peers.frames import BLOCKS_PER_FRAME, HEADERS_PER_FRAME, Kind
 from node.peers.network import PeerNetwork
 from node.sync.bodies import Bodies, GetKnown, ImportBlock, check_body
-from node.sync.headers import Link, Trusted, link_headers, verify_on_threads
+from node.sync.certificates import Certificates, load_unchecked, mark_unchecked
+from node.sync.headers import (
+    Link,
+    Seal,
+    Trusted,
+    find_own_seal,
+    find_proofs,
+    link_headers,
+    verify_on_threads,
+)
 from node.sync.requests import Requests
 from node.sync.snapshot import Snapshot
 
@@ -47,10 +57,12 @@ HEIGHT_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class SyncSettings:
-    """`snapshot_blocks`: so far behind a state is fetched instead of executed; 0 for never."""
+    """`snapshot_blocks`: so far behind a state is fetched instead of executed; 0 for never. `own`
+    is this node's address, and `seal` signs with its key, to find what it signed before."""
 
     snapshot_blocks: int = 0
     own: Address = bytes(20)
+    seal: Seal | None = None
 
 
 HeadersAnswer = tuple[Peer | None, list[list[bytes]]]
@@ -84,6 +96,7 @@ class Sync:
         self._executor = executor
         self._adopt = adopt
         self._settings = settings or SyncSettings()
+        self.certificates = Certificates(chain, self.requests, executor, log)
         self._bodies = Bodies(chain.store, self.requests, import_block, get_known, executor)
         self._wanted: tuple[Height, Address | None] | None = None
         self._wake = asyncio.Event()
@@ -156,6 +169,9 @@ class Sync:
             return self._chain.head.number > head
         await self._fetch_headers(min(best, head + HEADERS_AHEAD_MAX))
         last = self._chain.store.staging.ahead_height()
+        while load_unchecked(self._chain.store).start in range(head + 1, last + 1):
+            if not await self.certificates.check_some():  # of a snapshot that came to nothing
+                return False
         if last > head and not await self._bodies.run(head + 1, last):
             # Nobody showed even the first: they keep no bodies so old, and their state has to do.
             self._needs_snapshot = self._chain.head.number == head and self._has_peers(head + 1)
@@ -168,8 +184,11 @@ class Sync:
     def _has_peers(self, height: Height) -> bool:
         return bool(self.requests.find_able(height))
 
-    async def _fetch_headers(self, target: Height) -> bool:
-        """Keep certified headers up to a height; whether all of them are there."""
+    async def _fetch_headers(self, target: Height, *, every: bool = True) -> bool:
+        """Keep certified headers up to a height; whether all of them are there.
+
+        Without `every` only the certificates that prove them are checked (`certificates`).
+        """
         trusted = self._find_trusted()
         asked: asyncio.Task[HeadersAnswer] | None = None
         try:
@@ -188,13 +207,14 @@ class Sync:
                     if after.header.number < target:  # the next ones come while these are checked
                         following = self._ask_headers(after.header.number + 1, target)
                         asked = asyncio.create_task(following)
-                    await self._verify(links)
+                    await self._verify(links if every else find_proofs(links))
                 except LedgerError as error:
                     self._network.penalise(peer, f"a header that is not certified: {error}")
                     if asked is not None:
                         asked.cancel()
                         asked = None
                     continue
+                self._note_own_seal(links)
                 self._keep(links, after)
                 trusted = after
         finally:
@@ -212,16 +232,22 @@ class Sync:
         return able[0], answer[0][:count] if answer else []
 
     async def _verify(self, links: list[Link]) -> None:
-        """Check certificates on threads, and note what our own key signed. Raises ProofError."""
-        chain = self._chain
-        signed = await verify_on_threads(
-            links,
-            chain.genesis.chain_id,
-            chain.genesis_hash,
-            self._settings.own,
-            self._executor,
+        """Check certificates on threads. Raises ProofError."""
+        genesis = self._chain.genesis
+        await verify_on_threads(links, genesis.chain_id, self._chain.genesis_hash, self._executor)
+
+    def _note_own_seal(self, links: list[Link]) -> None:
+        """Whether our own key signed what its record on disk knows nothing of: see `adopt`."""
+        chain, seal, known = self._chain, self._settings.seal, self._load_height(OWN_SEAL_KEY)
+        raw = chain.store.load_signer()
+        record = decode_record(raw) if raw else DISTRUSTED
+        if seal is None or record == DISTRUSTED or known >= record.lease[0]:
+            return
+        later = [link for link in links if link.header.number >= record.lease[0]]
+        signed = find_own_seal(
+            later, chain.genesis.chain_id, chain.genesis_hash, self._settings.own, seal
         )
-        if signed > self._load_height(OWN_SEAL_KEY):
+        if signed > known:
             chain.store.put_durable(OWN_SEAL_KEY, signed.to_bytes(HEIGHT_BYTES, "big"))
 
     def _keep(self, links: list[Link], after: Trusted) -> None:
@@ -230,7 +256,8 @@ class Sync:
         save_changes(store, [link.header.number for link in links if _changes(link.header)])
         for validators in {*(link.validators for link in links), after.validators}:
             save_validators(store, validators)
-        store.staging.append_headers([link.row for link in links])
+        head = self._chain.head.number  # consensus may have been quicker
+        store.staging.append_headers([link.row for link in links if link.header.number > head])
 
     def _find_trusted(self) -> Trusted:
         """The last header kept: of the chain, or one that was certified ahead of it."""
@@ -254,7 +281,8 @@ class Sync:
         height = self._load_height(SNAPSHOT_KEY)
         if not self._chain.head.number < height <= best:
             height = max(best - SNAPSHOT_DEPTH, self._chain.head.number + 1)
-        if not await self._fetch_headers(height):
+        mark_unchecked(store, self._find_trusted().header.number + 1, height)
+        if not await self._fetch_headers(height, every=False):
             return False
         kept = store.staging.get_ahead(height)
         assert kept is not None and self._adopt is not None

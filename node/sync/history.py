@@ -1,4 +1,4 @@
-"""What is older than needed is let go, and what is older than a snapshot is fetched while idle.
+"""What is older than needed is let go; what a snapshot left out is checked and fetched while idle.
 
 `store.bodies_days` says how old a block's body, receipts and places of transactions are kept; every
 header with its certificate stays. A node that joined by a snapshot fetches what lies within that
@@ -64,6 +64,8 @@ class History:
             count = staging.prune_bodies(oldest, PRUNED_AT_ONCE)
             self._log.seldom("store", "old bodies are let go", below=first + count)
             return count > 0
+        if not self._sync.is_behind and await self._sync.certificates.check_some():
+            return True
         if first > max(1, oldest) and not self._sync.is_behind:
             return await self._fetch_before(first, max(1, oldest))
         return False

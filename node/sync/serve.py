@@ -29,6 +29,7 @@ from node.peers.frames import (
     STATE_NODES_MAX,
     Kind,
 )
+from node.sync.certificates import load_unchecked, read_certificate
 from node.sync.nodes import Item, find_children
 
 PINS_MAX = 2
@@ -59,7 +60,7 @@ class Server:
         blocks: list[list[bytes]] = []
         size = 0
         for height in self._heights(max(first, 1), count, BLOCKS_PER_FRAME):
-            certificate = self._chain.certificate(height)
+            certificate = read_certificate(self._chain, height)
             if certificate is None:
                 break
             try:
@@ -77,9 +78,11 @@ class Server:
         size = 0
         heights = self._heights(max(first, 1), count, HEADERS_PER_FRAME)
         store = self._chain.store
-        changes = set(load_changes(store))
+        changes, unchecked = set(load_changes(store)), load_unchecked(store)
         found = store.staging.get_headers(heights.start, len(heights))
         for height, (raw, certificate) in enumerate(found, heights.start):
+            if height in unchecked:
+                break  # others have them, and a false one would be ours
             members = b""
             if height in changes:
                 named = load_validators(store, decode_header(raw).mix_hash)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from functools import partial
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +28,15 @@ from node.peers.frames import SHAPES, Kind
 from node.sync import Sync, SyncSettings, follow, requests, serve
 from node.sync import snapshot as snapshot_module
 from node.sync.adopt import adopt_snapshot, raise_record
-from node.sync.headers import Link, Trusted, link_headers, verify_links
+from node.sync.certificates import load_unchecked, read_certificate
+from node.sync.headers import (
+    Link,
+    Trusted,
+    find_own_seal,
+    find_proofs,
+    link_headers,
+    verify_links,
+)
 from node.sync.history import History
 from node.sync.requests import ANSWERS
 from node.sync.serve import Server
@@ -184,7 +193,9 @@ def catch_up(
         sync = Sync(
             chain, network, take, lambda _: None, LOG,  # type: ignore[arg-type]
             adopt=lambda height, own: adopt_snapshot(chain, height, own),
-            settings=SyncSettings(snapshot_blocks, address_of(KEYS[0])),
+            settings=SyncSettings(
+                snapshot_blocks, address_of(KEYS[0]), partial(sign_compact, KEYS[0])
+            ),
         )  # fmt: skip
         for peer in peers:
             peer.sync = sync  # type: ignore[attr-defined]
@@ -242,6 +253,14 @@ def _with(raw: bytes, **changes: Any) -> bytes:
     return Header(**{**{name: getattr(header, name) for name in Header.FIELDS}, **changes}).encode()
 
 
+def forge(row: list[bytes], signatures: int = 3) -> bytes:
+    """A certificate that looks like one."""
+    header = decode_header(row[0])
+    return Certificate(header.number, 0, header.hash, (b"\1" * 64 + b"\0",) * signatures).encode()
+
+
+OTHER = Certificate(10, 0, b"\7" * 32, (b"\1" * 64 + b"\0",) * 3)
+
 LIES: dict[str, Twist] = {
     "a false state root": at_header(
         200, lambda row: [_with(row[0], state_root=b"\7" * 32), *row[1:]]
@@ -250,6 +269,10 @@ LIES: dict[str, Twist] = {
     "a missing header": lambda kind, fields: (
         [fields[0], fields[1][:5] + fields[1][6:]] if kind is Kind.HEADERS else fields
     ),
+    "signatures of nobody at the end": at_header(-1, lambda row: [row[0], forge(row), b""]),
+    "too few signatures": at_header(9, lambda row: [row[0], forge(row, 2), b""]),
+    "too many signatures": at_header(9, lambda row: [row[0], forge(row, 5), b""]),
+    "the certificate of another block": at_header(9, lambda row: [row[0], OTHER.encode(), b""]),
     "no header": at_header(3, lambda row: [b"\xc0", *row[1:]]),
     "other validators": at_header(
         2, lambda row: [_with(row[0], mix_hash=b"\7" * 32), row[1], b"\7" * 20]
@@ -258,14 +281,21 @@ LIES: dict[str, Twist] = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_a_false_header_is_one_request_and_another_peer_is_asked(source: Chain, lie: str) -> None:
+@pytest.mark.parametrize("snapshot_blocks", [0, 100], ids=["bodies", "snapshot"])
+def test_a_false_header_is_one_request_and_another_peer_is_asked(
+    source: Chain, lie: str, snapshot_blocks: int
+) -> None:
     chain = Chain(MemoryStore(), GENESIS)
     liar, honest = ToyPeer(1, source, LIES[lie]), ToyPeer(2, source)
     liar.head_height += 1
-    network = catch_up(chain, [liar, honest], until=lambda _: chain.head.number == BLOCKS)
+    network = catch_up(
+        chain, [liar, honest], snapshot_blocks=snapshot_blocks,
+        until=lambda _: chain.head.number == BLOCKS,
+    )  # fmt: skip
     assert [name for name, _ in network.penalties] == ["toy1"]
     assert "a header that is not certified" in network.penalties[0][1]
-    assert len(liar.asked) == 1
+    at_the_end = lie == "signatures of nobody at the end"  # the next is asked for meanwhile
+    assert len(liar.asked) == 1 + (at_the_end and not snapshot_blocks)
     assert chain.head.hash == source.head.hash
 
 
@@ -315,7 +345,9 @@ def test_headers_kept_before_a_kill_are_not_asked_for_again(source: Chain, tmp_p
 # Validator sets.
 
 
-def make_headers(sets: list[tuple[bytes, ...]]) -> tuple[Trusted, list[list[bytes]]]:
+def make_headers(
+    sets: list[tuple[bytes, ...]], overrides: dict[int, tuple[bytes, ...]] | None = None
+) -> tuple[Trusted, list[list[bytes]]]:
     """Headers whose validators change as `sets` says, with certificates of whoever decides."""
     keys = {address_of(bytes([n]) * 32): bytes([n]) * 32 for n in range(1, 9)}
     base: dict[str, Any] = dict.fromkeys(Header.FIELDS, 0) | dict.fromkeys(
@@ -325,7 +357,8 @@ def make_headers(sets: list[tuple[bytes, ...]]) -> tuple[Trusted, list[list[byte
     base |= {"coinbase": bytes(20), "bloom": bytes(256), "nonce": bytes(8)}
     first = Header(**base | {"extra_data": b"", "mix_hash": validators_hash(sets[0])})
     parent, rows = first, []
-    for number, (decide, after) in enumerate(pairwise(sets), 1):
+    for number, (named, after) in enumerate(pairwise(sets), 1):
+        decide = (overrides or {}).get(number, named)
         header = Header(
             **base
             | {
@@ -353,8 +386,12 @@ def test_the_set_is_followed_through_its_changes() -> None:
     links, after = link_headers(trusted, rows, lambda height: None)
     assert [link.validators for link in links] == sets[:-1]
     assert after.validators == members(7)
-    assert verify_links(links, 1947, b"\1" * 32, members(5)[0]) == 4
-    assert verify_links(links, 1947, b"\1" * 32, members(8)[0]) == -1
+    verify_links(links, 1947, b"\1" * 32)
+    assert [link.header.number for link in find_proofs(links)] == [2, 3, 4]
+    for number, signed in ((5, 4), (1, 2), (8, -1)):
+        seal = partial(sign_compact, bytes([number]) * 32)
+        own = members(number)[0]
+        assert find_own_seal(links, 1947, b"\1" * 32, own, seal) == signed
 
 
 def test_a_set_signed_by_who_left_is_refused() -> None:
@@ -363,16 +400,20 @@ def test_a_set_signed_by_who_left_is_refused() -> None:
     links, _ = link_headers(trusted, rows, lambda height: None)
     forged = [links[0], Link(*links[1][:4], members(1, 2, 3))]
     with pytest.raises(ProofError, match="not the validators"):
-        verify_links(forged, 1947, b"\1" * 32, bytes(20))
+        verify_links(forged, 1947, b"\1" * 32)
 
 
 def test_an_override_of_the_network_file_decides_from_its_height_on() -> None:
     sets = [members(1, 2, 3), members(1, 2, 3), members(1, 2, 3)]
     trusted, rows = make_headers(sets)
+    with pytest.raises(ProofError, match="header 2 is not decided by those"):
+        link_headers(trusted, rows, {2: members(8)}.get)
+    trusted, rows = make_headers(sets, {2: members(8)})
     links, _ = link_headers(trusted, rows, {2: members(8)}.get)
     assert links[1].validators == members(8)
-    with pytest.raises(ProofError):
-        verify_links(links, 1947, b"\1" * 32, bytes(20))
+    verify_links(links, 1947, b"\1" * 32)
+    with pytest.raises(ProofError, match="header 2 is not decided by those"):
+        link_headers(trusted, rows, lambda height: None)
 
 
 # A state.
@@ -433,10 +474,97 @@ def slot_of(number: int) -> bytes:
 def test_what_the_chain_overwrites_meanwhile_is_still_served() -> None:
     grown = extend(Chain(MemoryStore(), GENESIS, flush_blocks=1), BLOCKS)
     peer = ToyPeer(1, grown)
-    peer.on_ask = lambda: None if grown.head.number > BLOCKS + 40 else grown and extend(grown, 3)  # type: ignore[assignment, func-returns-value]
+    peer.on_ask = lambda: None if grown.head.number > BLOCKS + 40 else grown and extend(grown, 3)  # type: ignore[assignment]
     chain, network = join(grown, [peer])
     assert network.penalties == []
     assert chain.head.number >= BLOCKS
+
+
+# Certificates that no header needed.
+
+
+def forge_all(kind: Kind, fields: list[Any]) -> list[Any]:
+    """Every certificate false but the last, which alone is checked at once."""
+    if kind is not Kind.HEADERS:
+        return fields
+    *rows, last = fields[1]
+    return [fields[0], [*([row[0], forge(row), row[2]] for row in rows), last]]
+
+
+def check_all(chain: Chain, peers: list[ToyPeer]) -> ToyNetwork:
+    """Let a node that joined be idle for a while."""
+    network = ToyNetwork(peers)
+
+    async def main() -> None:
+        sync = Sync(chain, network, lambda *_: True, lambda _: None, LOG)  # type: ignore[arg-type]
+        for peer in peers:
+            peer.sync = sync  # type: ignore[attr-defined]
+        history = History(chain, sync, 0, LOG)
+        for _ in range(3):
+            await history.step(0)
+
+    asyncio.run(main())
+    return network
+
+
+def test_false_certificates_of_a_snapshot_are_shown_to_nobody_and_asked_for_again(
+    source: Chain,
+) -> None:
+    liar, honest = ToyPeer(1, source, forge_all), ToyPeer(2, source)
+    chain, network = join(source, [liar])
+    taken = BLOCKS - follow.SNAPSHOT_DEPTH
+    assert network.penalties == []  # the headers are true
+    assert chain.certificate(7) is not None
+    assert read_certificate(chain, 7) is None
+    assert read_certificate(chain, taken) == source.certificate(taken)
+    asker = ToyPeer(3, source)
+    asker.server = Server(chain)
+    for first, shown in ((1, 0), (200, 0), (taken + 1, follow.SNAPSHOT_DEPTH)):
+        asker.server.answer(asker, Kind.GET_HEADERS, [first, 512])  # type: ignore[arg-type]
+        assert len(asker.answer[1][1]) == shown
+    # Whoever says them to be true again is a liar, others show the true ones.
+    again = ToyPeer(4, source, forge_all)
+    network = check_all(chain, [again, honest])
+    assert [name for name, _ in network.penalties] == ["toy4"]
+    assert load_unchecked(chain.store) == range(0)
+    assert [chain.certificate(one) for one in (1, 7, taken)] == [
+        source.certificate(one) for one in (1, 7, taken)
+    ]
+    asker.server.answer(asker, Kind.GET_HEADERS, [1, 512])  # type: ignore[arg-type]
+    assert len(asker.answer[1][1]) == BLOCKS
+
+
+def test_true_certificates_of_a_snapshot_are_served_once_checked(source: Chain) -> None:
+    chain, _ = join(source, [ToyPeer(1, source)])
+    assert load_unchecked(chain.store) == range(1, BLOCKS - follow.SNAPSHOT_DEPTH + 1)
+    assert read_certificate(chain, 7) == source.certificate(7)
+    idle = ToyPeer(2, source)
+    check_all(chain, [idle])
+    assert Kind.GET_HEADERS not in idle.kinds()
+    assert load_unchecked(chain.store) == range(0)
+
+
+def test_a_snapshot_that_came_to_nothing_leaves_no_false_certificate_to_import(
+    source: Chain,
+) -> None:
+    liar, honest = ToyPeer(1, source, forge_all), ToyPeer(2, source)
+    liar.deaf = {Kind.GET_STATE}
+    chain, _ = join(source, [liar], until=lambda _: Kind.GET_STATE in liar.kinds())
+    catch_up(chain, [honest])
+    assert chain.head == source.head
+    assert chain.certificate(7) == source.certificate(7)
+
+
+def test_a_key_that_signed_what_its_new_record_knows_nothing_of_is_distrusted(
+    source: Chain,
+) -> None:
+    for record, distrusted in ((initial_record(), True), (SignerRecord((400, 0)).encode(), False)):
+        chain = Chain(MemoryStore(), GENESIS)
+        chain.store.save_signer(record)
+        catch_up(chain, [ToyPeer(1, source)], snapshot_blocks=100)
+        kept = chain.store.load_signer()
+        assert (kept == DISTRUSTED.encode()) is distrusted
+        assert distrusted or kept == record
 
 
 def state_lie(change: Callable[[list[Any]], list[Any]]) -> Twist:
@@ -632,7 +760,7 @@ def test_false_history_is_refused(source: Chain, place: int) -> None:
 
     liar = ToyPeer(2, source, twist)
     network = ToyNetwork([liar])
-    fill(chain, network, [liar], steps=1)
+    fill(chain, network, [liar], steps=2)  # the first checks certificates
     assert [name for name, _ in network.penalties] == ["toy2"]
     with pytest.raises(BlockPruned):
         chain.block(BLOCKS - follow.SNAPSHOT_DEPTH)

@@ -56,6 +56,10 @@ def test_headers_ahead_are_not_of_the_chain(store: Store) -> None:
     assert store.get_body(1) == pack((b"tx",))
     assert store.get_height(keccak256(header(1))) == 1
     assert store.staging.ahead_height() == 2
+    # A better certificate takes the place of another, and nothing else does.
+    store.staging.append_headers([(*row(1)[:3], b"better")])
+    assert store.get_certificate(1) == b"better"
+    assert store.get_body(1) == pack((b"tx",))
 
 
 def test_headers_ahead_survive_and_still_are_not_the_head(tmp_path: Path) -> None:
