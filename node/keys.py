@@ -73,7 +73,7 @@ def claim_signer_record(store: Store, address: Address) -> None:
 
 def derive_unlocked(mnemonic: str) -> dict[Address, bytes]:
     """The keys of m/44'/60'/0'/0/0 to 9 by address. Raises NodeError for a wrong mnemonic."""
-    from ledger.crypto.wallet import derive_key
+    from node.wallet import derive_key
 
     try:
         keys = [

@@ -28,6 +28,7 @@ from ledger.genesis import NETWORK_CONTRACT, Genesis, GenesisContract
 from ledger.types import Address
 from node.config import PORT_MAX, dump_settings
 from node.errors import NodeError
+from node.genesis_text import dump_genesis, read_genesis
 from node.keys import claim_signer_record, save_node_key
 from node.peers.addresses import Endpoint
 from node.peers.identity import load_or_make_certificate
@@ -104,7 +105,7 @@ def load_network_file(path: Path) -> NetworkFile:
         raise NodeError(f"{path}: expected a JSON object")
     peers = values.pop("peers", [])
     try:
-        return NetworkFile(Genesis.from_json(values), _read_peers(peers))
+        return NetworkFile(read_genesis(values), _read_peers(peers))
     except GenesisError as error:
         raise NodeError(f"{path}: {error}") from error
 
@@ -251,7 +252,7 @@ def make_network_contract(
 
 def dump_network(genesis: Genesis, members: Sequence[Member]) -> str:
     """The text of network.json."""
-    values = genesis.to_json()
+    values = dump_genesis(genesis)
     values["peers"] = [
         {
             "name": member.name,

@@ -10,7 +10,6 @@ from rich.markup import escape
 
 from ledger.crypto.address import address_of, to_checksum
 from ledger.crypto.keystore import decrypt_key, encrypt_key
-from ledger.crypto.wallet import derive_key, generate_mnemonic
 from ledger.encoding.hexadecimal import decode_data, decode_quantity, encode_data
 from ledger.errors import EncodingError
 from node.commands.common import (
@@ -33,6 +32,7 @@ from node.commands.common import (
     send_transaction,
 )
 from node.errors import NodeError
+from node.wallet import derive_key, generate_mnemonic
 
 DECIMALS = 18
 WEI: int = 10**DECIMALS

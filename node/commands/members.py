@@ -13,7 +13,7 @@ from ledger.crypto.keccak import keccak256
 from ledger.encoding import abi
 from ledger.encoding.hexadecimal import decode_data, decode_quantity, encode_data
 from ledger.errors import LedgerError
-from ledger.genesis import NETWORK_CONTRACT, Genesis
+from ledger.genesis import NETWORK_CONTRACT
 from node.abi_text import abi_type, encode_arguments, find_entry, render_value, signature
 from node.client import Client, RpcError
 from node.commands.common import (
@@ -31,6 +31,7 @@ from node.commands.common import (
 )
 from node.commands.contracts import explained, read_source
 from node.errors import NodeError
+from node.genesis_text import read_genesis
 from node.keys import load_node_key
 from node.network_files import load_network_file, write_file
 
@@ -221,7 +222,7 @@ def override(network: Path, height: int, validators: tuple[bytes, ...]) -> None:
     entry = {"height": height, "validators": [to_checksum(one) for one in validators]}
     values["overrides"] = [*values.get("overrides", []), entry]
     try:
-        Genesis.from_json({key: value for key, value in values.items() if key != "peers"})
+        read_genesis({key: value for key, value in values.items() if key != "peers"})
     except LedgerError as error:
         raise NodeError(str(error)) from error
     write_file(network, json.dumps(values, indent=2) + "\n")

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.crypto.address import address_of, to_checksum
-from ledger.crypto.wallet import derive_key, generate_mnemonic
 from ledger.errors import InvalidKey
+from node.wallet import derive_key, generate_mnemonic
 
 JUNK = "test test test test test test test test test test test junk"
 PARTS = st.tuples(st.integers(0, 2**31 - 1), st.sampled_from(["", "'"]))
