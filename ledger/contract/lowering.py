@@ -93,8 +93,9 @@ class Lowering:
 
     def lower_Attribute(self, node: ast.Attribute) -> ast.expr:
         kind = self.checked.types.get(node)
-        if isinstance(kind, EnumType) and getattr(node.value, "id", "") == kind.name:
-            return ast.Constant(kind.members.index(node.attr))
+        enum = self.declarations.enums.get(getattr(node.value, "id", ""))
+        if enum is not None:
+            return ast.Constant(enum.members.index(node.attr))
         if node in self.checked.stored and not is_self(node.value):
             node.value = self.refer(node.value)
             if isinstance(kind, SEQUENCES):

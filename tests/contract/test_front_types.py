@@ -58,6 +58,10 @@ class Types(Contract):
         return self._state
 
     @view
+    def last_number(self) -> uint8:
+        return uint8(State.GONE) - uint8(State.OPEN)
+
+    @view
     def is_open(self) -> bool:
         return self._state == State.OPEN and self._state != State.GONE
 
@@ -137,6 +141,7 @@ def contract(tmp_path: Path) -> Any:
 
 
 def test_an_enum_is_counted_and_compared(contract: Any) -> None:
+    assert contract.last_number() == 2
     assert contract.is_open() is True
     assert contract.advance(0, sender="alice").returned == 1
     assert contract.is_open() is False

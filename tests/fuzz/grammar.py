@@ -13,7 +13,7 @@ IMPORTS = (
     " abi_encode, address, bytes4, bytes32, ecrecover, indexed, int64, int256, keccak256, mul_div,"
     " payable, string, uint8, uint64, uint128, uint256, view, write, ROUND_FLOOR, ROUND_CEILING,"
     " ROUND_HALF_UP, ROUND_HALF_EVEN, CallFailed, Fixed, Interface, abi_encode_packed,"
-    " coin_balance, eip712_digest, eip712_domain, has_code, hash_struct"
+    " coin_balance, eip712_digest, eip712_domain, has_code, hash_struct, interface_id, override"
 )
 RECORDS = """
 class Mode(Enum):
@@ -24,6 +24,11 @@ class Pair(Struct):
     first: uint64
     good: bool
     who: address
+class Box(Struct):
+    pair: Pair
+    items: list[uint64]
+    three: Fixed[list[uint64], 3]
+    label: string
 class Seen(Event):
     who: indexed[address]
     what: indexed[uint256]
@@ -40,6 +45,19 @@ class Other(Interface):
     @payable
     def run_2(self) -> None: ...
 SEED = 12345678901234567890
+"""
+LOW = """class Low(Contract):
+    level: uint256
+    def _rise(self, by: uint256, more: uint256 = 2) -> uint256:
+        self.level += (by + more) % 7
+        return self.level
+"""
+OVERRIDE = """
+    @override
+    def _rise(self, by: uint256, more: uint256 = 1) -> uint256:
+        if by > 5:
+            return super()._rise(by, more)
+        return Low._rise(self, by, more) + super()._rise(3, 0)
 """
 FIELDS = """
     total: uint256
@@ -61,6 +79,10 @@ FIELDS = """
     history: Map[uint64, Array[uint256]]
     hours: Fixed[list[uint64], 4]
     pair: Pair
+    box: Box
+    boxes: Map[uint64, Box]
+    wide: Map[uint64, Fixed[list[uint64], 3]]
+    rows: Array[Array[uint64]]
     admins = Role()
 """
 TYPES = {
@@ -89,7 +111,18 @@ DECORATORS = (
     "view", "write", "write", "payable", "write(by=admins)", "write(reentrant=True)",
     "payable(reentrant=True)",
 )  # fmt: skip
-BASES = ("Ownable", "Pausable", "Roles", "Token")
+BASES: dict[str, tuple[str, list[tuple[str, str, list[str]]]]] = {
+    "Contract": ("", []),
+    "Low": ("", [("_rise", "int", ["int"])]),
+    "Ownable": ("Ownable.__init__(self, self.msg.sender)", [("_set_owner", "", ["address"])]),
+    "Pausable": ("", [("_pause", "", []), ("_unpause", "", []), ("paused", "bool", [])]),
+    "Roles": ("", [("_grant_role", "", ["word", "address"])]),
+    "Token": (
+        'Token.__init__(self, "Watt", "W")',
+        [("_mint", "", ["address", "int"]), ("_transfer", "", ["address", "address", "int"])],
+    ),
+}
+"""Each with the statement that makes it, and those of its methods that are called."""
 COMPARISONS = ("<", "<=", "==", "!=", ">", ">=")
 
 
@@ -105,6 +138,8 @@ class Grammar:
         self.iterated: list[str] = []
         self.helpers: list[tuple[str, str, list[str]]] = []
         self.returns: str | None = None
+        self.gathering = 0
+        self.maker = ""
 
     def choose(self, *options: Any) -> Any:
         return options[self.pick(len(options))]
@@ -116,7 +151,12 @@ class Grammar:
         return name
 
     def contract(self) -> str:
-        if self.pick(2):
+        base = self.choose("Contract", "Contract", *BASES)
+        self.maker, known = BASES[base]
+        self.helpers += known
+        if base == "Low" and self.pick(2):
+            self.lines += OVERRIDE.splitlines()
+        if self.maker or self.pick(2):
             self.method("__init__", "", False)
         for number in range(self.pick(3)):
             self.method(f"_help_{number}", "", True)
@@ -129,8 +169,10 @@ class Grammar:
             self.lines.append(f"        {self.fresh('list')}: list[uint256] = []")
             self.block(3, 2)
         head = f"from ledger.contract import ({IMPORTS})\n{RECORDS}"
-        base = self.choose("Contract", "Contract", "Contract", *BASES)
-        head = head.replace("Contract,", f"Contract, {base},") if base != "Contract" else head
+        if base == "Low":
+            head += LOW
+        elif base != "Contract":
+            head = head.replace("Contract,", f"Contract, {base},")
         return f"{head}class Made({base}):{FIELDS}" + "\n".join(self.lines) + "\n"
 
     def method(self, name: str, decorator: str, gives: bool) -> None:
@@ -144,6 +186,8 @@ class Grammar:
             self.lines.append(f"    @{decorator}")
         self.lines.append(f"    def {name}({', '.join(['self', *declared])}) -> {result}:")
         self.lines.append(f"        {self.fresh('list')}: list[uint256] = {self.literal_list(0)}")
+        if name == "__init__" and self.maker:
+            self.lines.append(f"        {self.maker}")
         if name == "__init__" and self.pick(3):
             self.lines.append("        self.admins.grant(self.msg.sender)")
         self.block(3, 2)
@@ -171,7 +215,9 @@ class Grammar:
             self.call_out(tab, indent)
         elif kind < 4:
             what = self.choose(*TYPES)
-            value = self.literal_list(1) if what == "list" else self.expression(what, 2)
+            value = self.expression(what, 2)
+            if what == "list":
+                value = self.choose(self.literal_list(1), self.make_list(2), self.repetition())
             annotation = f": {self.choose(*TYPES[what])}" if what == "list" else ""
             self.lines.append(f"{tab}{self.fresh(what)}{annotation} = {value}")
         elif kind == 4:
@@ -194,6 +240,11 @@ class Grammar:
         elif kind == 12 and self.helpers:
             name, _, kinds = self.choose(*self.helpers)
             self.lines.append(f"{tab}self.{name}({self.arguments(kinds)})")
+        elif kind == 13:
+            one, two = self.expression("int", 2), self.expression("int", 2)
+            self.lines.append(
+                f"{tab}{self.fresh('int')}, {self.fresh('int')} = divmod({one}, {two})"
+            )
         elif kind < 15 or self.loops == 3 or indent > 6:
             self.lines.append(f"{tab}if {self.expression('bool', 2)}:")
             self.block(2, indent + 1)
@@ -211,6 +262,8 @@ class Grammar:
         self.count += 1
         line = self.choose(
             f"{name} = Other({to}{gas}).run_0()",
+            f"self.values[{n}] = Other({to}{gas}).run_0()",
+            f"self.box.pair.first = Other({to}{gas}).run_0()",
             f"{name} = Other({to}{gas}).run_1({n}, {self.expression('string', 1)})",
             f"Other({to}, value={n}{gas}).run_2()",
             f"Other({to}{gas}).run_2()",
@@ -277,8 +330,20 @@ class Grammar:
                 f"self.pairs[{a}, {n}].first = {n}", f"self.items[{n}].first += {n}",
                 f"self.hours[{n}] = {n}", "self.pair.good = self.flag", f"self.pair.who = {a}",
                 f"self.admins.grant({a})", f"self.admins.revoke({a})",
+                f"self.hours = [{n}, {n}, 1, {n}]", f"self.hours[{n}] += {n}",
+                f"self.wide[{n}] = [{n}, 2, {n}]", f"self.wide[{n}][{n}] -= {n}",
+                f"self.box.items.append({n})", f"self.box.items[0] += {n}",
+                f"self.box.items = [{n}, {n}]", f"self.box.three[{n}] = {n}",
+                f"self.box.label = {text}", f"self.box.pair = {self.expression('pair', 1)}",
+                f"self.boxes[{n}].pair.first += {n}", f"self.boxes[{n}].items.append({n})",
+                f"self.boxes[{n}] = {self.box(n)}", f"self.box = {self.box(n)}",
+                "self.rows.append()", f"self.rows[{n}].append({n})",
             )
         ]  # fmt: skip
+
+    def box(self, n: str) -> str:
+        made = f"Box({self.expression('pair', 1)}, [{n}], three=[1, {n}, 3], label=self.label)"
+        return str(self.choose(made, made, "self.box", f"self.boxes[{n}]"))
 
     def over_list(self) -> str:
         names = [
@@ -309,7 +374,7 @@ class Grammar:
             if simple:
                 return str(self.choose(*names, *simple))
         known = [one for one in self.helpers if one[1] == kind]
-        if known and self.pick(5) == 0:
+        if known and not self.gathering and self.pick(5) == 0:
             name, _, kinds = self.choose(*known)
             return f"self.{name}({self.arguments(kinds)})"
         if depth > 0 and self.pick(8) == 0 and kind != "list":
@@ -330,8 +395,13 @@ class Grammar:
             return f"{self.choose('min', 'max')}({one}, {self.expression('int', depth)})"
         items, n = self.expression("list", depth), self.narrow(depth)
         if kind == 6:
+            data = self.expression("bytes", depth)
             return str(
                 self.choose(
+                    f"{self.choose('sum', 'max', 'min')}({self.gather('int', depth)})",
+                    f"uint256({self.expression('word', depth)})",
+                    f"uint8({self.expression('mode', depth)})",
+                    f"{data}[{n}]",
                     f"len({items})",
                     f"sum({items})",
                     f"max({items})",
@@ -352,6 +422,13 @@ class Grammar:
                 "self.msg.value",
                 "self.balance",
                 "len(self.queue)",
+                "len(self.box.items)",
+                "sum(list(self.queue))",
+                "max(list(self.hours))",
+                f"self.box.three[{n}]",
+                f"self.boxes[{n}].items[{n}]",
+                "self.box.pair.first",
+                f"self.rows[{n}][{n}]",
                 f"self.hours[{n}]",
                 f"uint64({one})",
                 "coin_balance(self.msg.sender)",
@@ -382,6 +459,10 @@ class Grammar:
                 f"({n} in self.maybe)",
                 f"({self.expression('address', depth)} in self.admins)",
                 f"({n} in {self.expression('list', depth)})",
+                f"({n} not in {self.expression('list', depth)})",
+                f"{self.choose('any', 'all')}({self.gather('bool', depth)})",
+                f"{self.expression('bytes', depth)}.startswith({self.expression('bytes', 0)})",
+                f"has_code({self.expression('address', depth)})",
                 f"{self.expression('pair', depth)}.good",
             )
         )
@@ -393,6 +474,8 @@ class Grammar:
                 *LITERALS["address"],
                 f"{self.expression('pair', depth)}.who",
                 f"ecrecover({word}, {data})",
+                f"ecrecover({word}, 27, {word}, keccak256({data}))",
+                f"address({data}[0:20])",
             )
         )
 
@@ -402,6 +485,8 @@ class Grammar:
             self.choose(
                 f"keccak256({data})", f"hash_struct({pair})", f"abi_decode({data}, bytes32)",
                 f"eip712_domain({self.expression('string', depth)}, self.label)",
+                f"bytes32({self.narrow(depth)})", f"bytes32({data}[0:32])",
+                f"eip712_digest(keccak256({data}), hash_struct(self.box))",
             )
         )  # fmt: skip
 
@@ -416,21 +501,63 @@ class Grammar:
                 f"{one}[{n}:]",
                 f"{one}[0:{n}]",
                 f"abi_encode({self.arguments(kinds)})",
+                f"bytes({self.expression('word', depth)})",
+                f"bytes({self.expression('address', depth)})",
+                f"{self.expression('string', depth)}.encode()",
+                f"abi_encode_packed(uint64({n}), {one})",
+                "bytes(interface_id(Other))",
             )
         )
 
     def make_string(self, depth: int) -> str:
         one = self.expression("string", depth)
         return str(
-            self.choose(f"({one} + {self.expression('string', depth)})", f"self.names[{one}]")
+            self.choose(
+                f"({one} + {self.expression('string', depth)})",
+                f"self.names[{one}]",
+                f"{self.expression('bytes', depth)}.hex()",
+                f"{self.expression('bytes', depth)}.decode()",
+                "self.box.label",
+            )
         )
 
     def literal_list(self, depth: int) -> str:
         """Only where a list is declared: elsewhere it has no type."""
         return f"[{', '.join(self.narrow(depth) for _ in range(self.pick(4)))}]"
 
+    def repetition(self) -> str:
+        return f"[{self.narrow(1)}] * ({self.narrow(1)})"
+
+    def gather(self, kind: str, depth: int) -> str:
+        """The inside of a comprehension; no method is called in it."""
+        items, name = self.make_list(0), f"g{self.count}"
+        self.count += 1
+        number = self.narrow(0)
+        head = self.choose(items, items, f"range({number})", "list(self.queue)", "list(self.hours)")
+        names, self.scope["int"] = self.scope.get("int", []), [*self.scope.get("int", []), name]
+        self.gathering += 1
+        if self.pick(5) == 0:
+            target, head = f"{name}_, {name}", f"{self.choose('enumerate', 'zip')}({items})"
+            head = head.replace(")", f", {self.make_list(0)})") if head[0] == "z" else head
+        else:
+            target = name
+        value = self.narrow(depth) if kind == "int" else self.expression(kind, depth)
+        tests = "".join([f" if {self.expression('bool', 1)}" for _ in range(self.pick(3))])
+        self.gathering -= 1
+        self.scope["int"] = names
+        return f"{value} for {target} in {head}{tests}"
+
     def make_list(self, depth: int) -> str:
-        return str(self.choose(*self.scope["list"]))
+        name = str(self.choose(*self.scope["list"]))
+        if depth <= 0 or self.pick(3) == 0:
+            return name
+        other, n = self.make_list(depth - 1), self.narrow(0)
+        return str(
+            self.choose(
+                f"({name} + {other})", f"{name}[{n}:]", f"{name}[0:{n}]", f"sorted({other})",
+                f"list({name})", f"[{self.gather('int', depth - 1)}]",
+            )
+        )  # fmt: skip
 
     def make_pair(self, depth: int) -> str:
         n, a = self.narrow(depth), self.expression("address", depth)
