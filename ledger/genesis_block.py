@@ -11,16 +11,16 @@ from ledger.genesis import Genesis
 from ledger.permissions import read_validators
 from ledger.receipt import EMPTY_BLOOM
 from ledger.state.state import State
+from ledger.store.memory import MemoryStore
 from ledger.transition import Execution, execute_block, run_message
 from ledger.trie.trie import EMPTY_ROOT
-from ledger.types import Hash32
 
 GENESIS_GAS = 1_000_000_000  # for the constructors of the contracts that genesis holds
 
 
 def make_genesis_block(genesis: Genesis) -> tuple[Execution, Header]:
     """The first block and what it did. Raises GenesisError for a contract that cannot be made."""
-    state = State(_Nothing(), EMPTY_ROOT)
+    state = State(MemoryStore(), EMPTY_ROOT)
     context = BlockContext(
         height=0,
         timestamp=genesis.timestamp,
@@ -67,13 +67,3 @@ def make_genesis_block(genesis: Genesis) -> tuple[Execution, Header]:
         nonce=bytes(8),
         base_fee=genesis.base_fee,
     )
-
-
-class _Nothing:
-    """The reader under genesis: an empty store."""
-
-    def get_node(self, trie: bytes, path: bytes) -> bytes | None:
-        return None
-
-    def get_code(self, code_hash: Hash32) -> bytes | None:
-        return None

@@ -16,7 +16,7 @@ from ledger.permissions import find_rules_version, read_rules
 from ledger.receipt import Receipt, decode_receipts
 from ledger.state.state import State, StateCache
 from ledger.store.base import Store
-from ledger.store.members import load_changes, load_validators
+from ledger.store.members import load_validators
 from ledger.transition import run_message
 from ledger.types import Address, Hash32, Height
 from ledger.unflushed import PastReader, Unflushed
@@ -77,10 +77,6 @@ class History:
     def validators_of(self, digest: Hash32) -> tuple[Address, ...] | None:
         """The validator set with this hash (a header's extraData or mixHash), if ever in force."""
         return load_validators(self.store, digest)
-
-    def validator_changes(self) -> tuple[Height, ...]:
-        """The heights whose block changed the validators: what a light client walks."""
-        return load_changes(self.store)
 
     def call(
         self,

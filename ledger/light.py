@@ -9,13 +9,7 @@ Source: DESIGN.md section 2 (certificate, light rule).
 
 from collections.abc import Sequence
 
-from ledger.block import (
-    Certificate,
-    Header,
-    commit_digest,
-    quorum,
-    validators_hash,
-)
+from ledger.block import Certificate, Header, commit_digest, quorum, validators_hash
 from ledger.crypto.keccak import keccak256
 from ledger.crypto.secp256k1 import recover_address_compact
 from ledger.encoding import rlp

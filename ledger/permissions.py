@@ -94,13 +94,8 @@ def read_rules(state: StorageReader) -> tuple[tuple[Height, int], ...]:
     return tuple((word & 2**64 - 1, word >> 64 & 2**32 - 1) for word in words)
 
 
-def read_rules_version(state: StorageReader, height: Height) -> int:
-    """The version of the rules for a block, read from its parent's state."""
-    return find_rules_version(read_rules(state), height)
-
-
 def find_rules_version(rules: tuple[tuple[Height, int], ...], height: Height) -> int:
-    """The version of the rules for a block by what is scheduled."""
+    """The version of the rules for a block by what its parent's state schedules."""
     version = FIRST_RULES
     for start, scheduled in rules:
         if start <= height:

@@ -9,13 +9,7 @@ is `ledger.contract`. There are no refunds: clearing a slot costs no more than i
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ledger.contract.execution import (
-    BlockContext,
-    Message,
-    Outcome,
-    execute_call,
-    execute_creation,
-)
+from ledger.contract.execution import BlockContext, Message, Outcome, execute_call, execute_creation
 from ledger.contract.messages import Kind
 from ledger.contract.upgrade import UPGRADES, execute_upgrades, record_deployment
 from ledger.crypto.address import ZERO_ADDRESS, contract_address, to_checksum

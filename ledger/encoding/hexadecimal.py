@@ -59,7 +59,5 @@ def _digits_of(text: str) -> str:
     if not isinstance(text, str):
         raise EncodingError(f"expected a hex string, got {type(text).__name__}")
     if text[:2] not in ("0x", "0X"):
-        raise EncodingError(
-            "hex string without 0x prefix" if text else "empty hex string",
-        )
+        raise EncodingError("hex string without 0x prefix" if text else "empty hex string")
     return text[2:]

@@ -13,13 +13,7 @@ from typing import Protocol
 from ledger.crypto.keccak import keccak256
 from ledger.encoding import rlp
 from ledger.errors import StoreError
-from ledger.state.account import (
-    EMPTY_CODE_HASH,
-    Account,
-    decode_account,
-    encode_account,
-    is_empty,
-)
+from ledger.state.account import EMPTY_CODE_HASH, Account, decode_account, encode_account, is_empty
 from ledger.trie.batch import Changes
 from ledger.trie.cache import NodeCache
 from ledger.trie.nodes import Fragment, Path

@@ -9,6 +9,7 @@ from ledger.encoding import abi
 from ledger.errors import BlockNotYet, InvalidBlock, StoreError, WrongNetwork
 from ledger.genesis import NETWORK_CONTRACT, GenesisContract
 from ledger.permissions import may_connect, may_deploy, read_validators
+from ledger.store.members import load_changes
 from ledger.store.memory import MemoryStore
 from ledger.store.sqlite import SqliteStore
 from tests.chain.chains import (
@@ -143,7 +144,7 @@ def test_validators_change_by_transaction_and_the_header_says_so(network_contrac
     assert done.validators == tuple(members)
     assert chain.validators_of(header.mix_hash) == tuple(members)
     assert chain.validators_of(header.extra_data) == (ACCOUNTS[0],)
-    assert chain.validator_changes() == (2,)
+    assert load_changes(chain.store) == (2,)
     state = chain.state_at()
     assert read_validators(state) == tuple(members)
     assert may_connect(state, ACCOUNTS[1])

@@ -14,7 +14,7 @@ from ledger.crypto.address import to_checksum
 from ledger.encoding import abi
 from ledger.errors import GenesisError, ProofError, UnknownRules
 from ledger.genesis import NETWORK_CONTRACT
-from ledger.permissions import read_rules_version
+from ledger.permissions import find_rules_version, read_rules
 from ledger.store.sqlite import SqliteStore
 from ledger.transaction import sign_transaction
 from node import watch
@@ -285,7 +285,7 @@ def test_who_is_not_upgraded_in_time_halts_and_the_others_go_on(
     old = network.nodes[3]
 
     def know_the_first_alone(height: int) -> int:
-        version = read_rules_version(old.chain.state_at(), height)
+        version = find_rules_version(read_rules(old.chain.state_at()), height)
         if version > 1:
             raise UnknownRules(height, version, 1)
         return version
