@@ -57,6 +57,10 @@ class _Ring:
         for member in self.members:
             self.queue.append((member, started))
             self.queue.append((member, ev.WorkWaiting(True)))
+        rested = messages.Status(1, 0, False)
+        for member in self.members:
+            for other in self.members:
+                self.queue.append((member, ev.PeerStatus(other, rested, other)))
 
     def run(self, blocks: int) -> None:
         while self.queue and self.height < blocks:

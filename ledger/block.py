@@ -59,7 +59,7 @@ class Header:
     mix_hash: Hash32
     nonce: bytes = bytes(8)
     base_fee: int
-    _hash: list[Hash32] = field(default_factory=list, init=False, repr=False, compare=False)
+    _made: list[bytes] = field(default_factory=list, init=False, repr=False, compare=False)
 
     FIELDS: ClassVar[tuple[str, ...]]
     """The names of the sixteen items, in order."""
@@ -67,16 +67,17 @@ class Header:
     @property
     def hash(self) -> Hash32:
         """The block's hash; computed once."""
-        if not self._hash:
-            self._hash.append(keccak256(self.encode()))
-        return self._hash[0]
+        if len(self._made) < 2:
+            self._made.append(keccak256(self.encode()))
+        return self._made[1]
 
     def encode(self) -> bytes:
-        """The sixteen items in RLP."""
-        values = [getattr(self, name) for name in self.FIELDS]
-        return rlp.encode(
-            [value if isinstance(value, bytes) else rlp.encode_uint(value) for value in values]
-        )
+        """The sixteen items in RLP; computed once."""
+        if not self._made:
+            values = [getattr(self, name) for name in self.FIELDS]
+            items = [one if isinstance(one, bytes) else rlp.encode_uint(one) for one in values]
+            self._made.append(rlp.encode(items))
+        return self._made[0]
 
 
 Header.FIELDS = tuple(item.name for item in fields(Header) if item.init)
@@ -115,7 +116,7 @@ class Certificate:
 def decode_header(data: bytes) -> Header:
     """The header whose RLP `data` is. Raises EncodingError."""
     header = _header_of(rlp.decode(data))
-    header._hash.append(keccak256(data))  # the only RLP there is of it
+    header._made.extend((data, keccak256(data)))  # the only RLP there is of it
     return header
 
 

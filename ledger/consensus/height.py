@@ -66,6 +66,7 @@ class Decision:
         self.last_peer: bytes | None = None
         self.tick_at_ms: int | None = None
         self._signer = world.signer
+        self._is_member = world.signer.address in place.validators
         self._blocks: dict[Hash32, Block] = {}
         self._verdicts: dict[Hash32, ev.Verdict | None] = {}  # None: being checked
         self._fetching = False
@@ -89,11 +90,11 @@ class Decision:
                 prepared = rules.check_round_change(self.place, message)
             except (InvalidMessage, InvalidSignature):
                 # Its signature alone counts towards f + 1, and what travels with it is not signed.
-                self.votes.add(author, Message(vote))
+                self.votes.add(author, Message(vote), self.world.now_ms)
                 raise
             if prepared is not None:
                 self._keep_block(prepared)
-        return self.votes.add(author, message)
+        return self.votes.add(author, message, self.world.now_ms)
 
     def commit(self, block: Block, certificate: Certificate) -> None:
         """Import, in any state; until that is done every timer and vote here is stale."""
@@ -208,8 +209,11 @@ class Decision:
         if self._accepted is None or not self._may_sign(Kind.COMMIT):
             return False
         digest, block = self._accepted.vote.digest, self._accepted.block
+        quorum = self.place.quorum
+        if len(self.votes.of(Kind.PREPARE, self.round)) < quorum:
+            return False
         prepares = tuple(self.votes.votes_for(Kind.PREPARE, self.round, digest).values())
-        if len(prepares) < self.place.quorum:
+        if len(prepares) < quorum:
             return False
         assert block is not None
         commit = self._sign(Kind.COMMIT, digest)
@@ -246,7 +250,7 @@ class Decision:
     def _skip_rounds(self) -> bool:
         """6: f + 1 are further: to the smallest such round, until no f + 1 are further still."""
         latest = self.votes.round_changes.values()
-        further = sorted(round_ for round_ in latest if round_ > self.round)
+        further = sorted(round_ for round_ in latest if round_ > self.round) if latest else ()
         if len(further) <= self.place.faults:
             return False
         self._enter_round(further[-1 - self.place.faults], announce=True)
@@ -260,8 +264,11 @@ class Decision:
 
     def is_voter(self) -> bool:
         """Whether this node takes part in this height, or only follows it."""
-        member = self._signer.address in self.place.validators
-        return member and self._signer.holds(self.place.height)
+        return self.holds_lease() and not self._signer.found
+
+    def holds_lease(self) -> bool:
+        """Whether this node is a member and its record is of this height, resumed or not."""
+        return self._is_member and self._signer.holds(self.place.height)
 
     def set_timers(self) -> int | None:
         """Start or stop the timer of the round; when to be woken next."""
@@ -286,7 +293,7 @@ class Decision:
         waiting = self._fetching or ev.Verdict.NOT_YET in self._verdicts.values()
         # A member that may not sign yet has no timer, and needs to hear how far the others are.
         unsettled = not voter or self.round > 0 or self.deadline_ms is not None
-        if behind or waiting or (unsettled and self._signer.address in self.place.validators):
+        if behind or waiting or (unsettled and self._is_member):
             self.tick_at_ms = self.tick_at_ms or world.now_ms + TICK_MS
             times.append(self.tick_at_ms)
         else:
@@ -349,7 +356,7 @@ class Decision:
 
     def _publish(self, message: Message) -> None:
         """Our own word counts here too."""
-        self.votes.add(self._signer.address, message)
+        self.votes.add(self._signer.address, message, self.world.now_ms)
         if len(self.place.validators) > 1:
             self.world.effects.append(ev.Send(message.encode()))
 

@@ -13,6 +13,7 @@ judged in `justification`. Source: QBFT.md, "Messages".
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from ledger.block import SIGNATURE_BYTES, VALIDATORS_MAX, commit_digest
@@ -41,7 +42,6 @@ class Kind(IntEnum):
 
 
 _KINDS = {int(kind): kind for kind in Kind}
-_DOMAINS = {kind: f"wattledger/{kind.name.lower()}/1".encode() for kind in Kind}
 
 
 class Network(NamedTuple):
@@ -123,15 +123,26 @@ def signing_digest(network: Network, vote: Vote) -> Hash32:
     if kind is Kind.COMMIT:
         assert digest is not None
         return commit_digest(network.chain_id, network.genesis_hash, height, round_, digest)
-    uint = rlp.encode_uint
-    prepared = () if prepared_round is None else (uint(prepared_round),)
-    chain = _DOMAINS[kind], uint(network.chain_id), network.genesis_hash
-    return keccak256(rlp.encode((*chain, uint(height), uint(round_), digest or b"", prepared)))
+    prepared = b"" if prepared_round is None else _encode_uint(prepared_round)
+    numbers = _encode_uint(height) + _encode_uint(round_)
+    payload = rlp.encode_bytes(digest or b"") + rlp.encode_list_payload(prepared)
+    return keccak256(rlp.encode_list_payload(_encode_domain(kind, network) + numbers + payload))
+
+
+@lru_cache(maxsize=16)
+def _encode_domain(kind: Kind, network: Network) -> bytes:
+    """Type, chain id and genesis hash, with which what is signed begins."""
+    chain = _encode_uint(network.chain_id) + rlp.encode_bytes(network.genesis_hash)
+    return rlp.encode_bytes(f"wattledger/{kind.name.lower()}/1".encode()) + chain
+
+
+def _encode_uint(number: int) -> bytes:
+    return rlp.encode_bytes(rlp.encode_uint(number))
 
 
 def sign_vote(private_key: bytes, network: Network, vote: Vote) -> Vote:
     """The vote with its signature, which is the same each time (RFC 6979)."""
-    return vote._replace(signature=sign_compact(private_key, signing_digest(network, vote)))
+    return Vote(*vote[:5], sign_compact(private_key, signing_digest(network, vote)))
 
 
 class Authors:

@@ -10,9 +10,18 @@ from dataclasses import dataclass
 
 from ledger.block import Block, decode_block
 from ledger.consensus import events as ev
-from ledger.consensus.height import Decision, World
+from ledger.consensus.height import TICK_MS, Decision, World
 from ledger.consensus.justification import Place, check_certificate
-from ledger.consensus.messages import Authors, Kind, Message, Network, Status, Vote, decode_message
+from ledger.consensus.messages import (
+    NUMBER_MAX,
+    Authors,
+    Kind,
+    Message,
+    Network,
+    Status,
+    Vote,
+    decode_message,
+)
 from ledger.consensus.settings import Settings
 from ledger.consensus.signer import Signer
 from ledger.consensus.votes import Contradictions, Evidence, Votes
@@ -23,6 +32,7 @@ HEIGHTS_AHEAD_MAX = 2  # of votes kept for later; who is further behind needs bl
 BUFFER_BYTES_MAX = 8_000_000  # of those votes: four full blocks, on a Pi of 1 GB
 CATCH_UP_MS = 5_000  # how long a sign that others are ahead keeps us from proposing
 COMPARE_MS = 3_000  # how long after a fetched block peers are asked for more: three statuses
+LISTEN_MS = 2_000  # at least so long the others are awaited at a start: to connect takes a second
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +101,7 @@ class Qbft:
         world.now_ms = now_ms
         self._handlers[type(event)](event)
         if self.failure is None:
+            self._resume()
             self._decision.apply_rules()
             self._ask_to_wake(self._decision.set_timers())
         effects, world.effects = world.effects, []
@@ -132,9 +143,23 @@ class Qbft:
         self._signer.load(event.record, height, missing_allowed)
         self.failure = None
         self._wake_at_ms: int | None = None
+        wait_ms = max(LISTEN_MS, self._settings.compute_timeout_ms(0))
+        self._listen_until_ms = self._world.now_ms + wait_ms
         self._later: dict[Height, Votes] = {}
         self._ahead: dict[Address, Height] = {}
         self._enter_height(height, event.head_hash, event.validators)
+
+    def _resume(self) -> None:
+        """Go on under the lease found on disk once a quorum of others say that the chain has come
+        no further, or do not answer: of an old copy of this disk the first vote would be false."""
+        world, place = self._world, self._decision.place
+        if not self._signer.found or not self._decision.holds_lease():
+            return
+        others = [who for who in place.validators if who != self._signer.address]
+        level = sum(1 for who in others if self._ahead.get(who, NUMBER_MAX) <= place.height)
+        heard = level >= min(place.quorum, len(others)) or world.now_ms >= self._listen_until_ms
+        if heard and world.now_ms >= world.behind_until_ms:
+            self._decision.resume()
 
     def _stop(self, event: ev.Stopping) -> None:
         self._world.persist(self._signer.write_note())
@@ -182,8 +207,6 @@ class Qbft:
         self._decision = Decision(self._world, place, Votes(self._evidence))
         self._world.behind_until_ms = 0
         self._regain()
-        if self._decision.is_voter() and self._signer.found:
-            self._decision.resume()
         early = self._later.pop(height, None)
         self._later = {later: kept for later, kept in self._later.items() if later > height}
         for author, message in early.messages() if early else ():
@@ -253,7 +276,10 @@ class Qbft:
         if status.height > place.height:
             self._world.effects.append(ev.FetchBlock(place.height, None, event.peer))
         elif status.height == place.height:
-            for message in decision.votes.find_missing(status, place.validators):
+            # But a short round must leave time to say again what was lost in it.
+            timeout_ms = self._settings.compute_timeout_ms(decision.round)
+            until_ms = self._world.now_ms - min(TICK_MS, timeout_ms // 2)
+            for message in decision.votes.find_missing(status, place.validators, until_ms):
                 self._world.effects.append(ev.Send(message.encode(), event.peer))
 
     def _note_ahead(self, member: Address, height: Height) -> None:

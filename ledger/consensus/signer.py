@@ -129,6 +129,8 @@ class Signer:
             )
         if self.record.lease[0] > height:
             return f"it may sign again from block {self.record.lease[0]} on"
+        if self.found:
+            return "it has just started and first asks the others how far the chain is"
         return "it was restarted in this round and signs in the next" if self.mute else None
 
     def holds(self, height: Height) -> bool:

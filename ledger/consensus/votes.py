@@ -52,6 +52,7 @@ class Votes:
         self.round_changes: dict[Address, int] = {}
         self.held_bytes: Counter[Address] = Counter()
         self._slots: dict[tuple[Kind, int], dict[Address, Message]] = {}
+        self._came_ms: dict[tuple[Kind, int, Address], int] = {}
         self._evidence = evidence
 
     def lacks(self, author: Address, message: Message) -> bool:
@@ -73,19 +74,21 @@ class Votes:
         if known is not None and known.vote != vote:
             self._evidence.note(author, known.vote, vote)
 
-    def add(self, author: Address, message: Message) -> bool:
+    def add(self, author: Address, message: Message, now_ms: int = 0) -> bool:
         """Keep a message; False if it says nothing new or is older than the rounds kept."""
         if not self.lacks(author, message):
             return False
         kind, round_ = message.vote.kind, message.vote.round
-        rounds = {r for (k, r), slot in self._slots.items() if k is kind and author in slot}
-        if len(rounds | {round_}) > ROUNDS_KEPT:
-            oldest = min(rounds)
-            if round_ < oldest:
-                return False
-            self._drop(kind, oldest, author)
+        if len(self._slots) >= ROUNDS_KEPT:
+            rounds = {r for (k, r), slot in self._slots.items() if k is kind and author in slot}
+            if len(rounds | {round_}) > ROUNDS_KEPT:
+                oldest = min(rounds)
+                if round_ < oldest:
+                    return False
+                self._drop(kind, oldest, author)
         self._drop(kind, round_, author)
         self._slots.setdefault((kind, round_), {})[author] = message
+        self._came_ms[kind, round_, author] = now_ms
         self.held_bytes[author] += message.size_bytes
         self.hear(author, round_)
         if kind is Kind.ROUND_CHANGE:
@@ -101,6 +104,7 @@ class Votes:
         message = self.of(kind, round_).pop(author, None)
         if message is not None:
             self.held_bytes[author] -= message.size_bytes
+            del self._came_ms[kind, round_, author]
 
     def hear(self, author: Address, round_: int) -> None:
         """An author was in this round, also where that is known from what another sent."""
@@ -141,8 +145,13 @@ class Votes:
             masks[int(key[0]), key[1]] = sum(1 << i for i, v in enumerate(validators) if v in known)
         return masks
 
-    def find_missing(self, status: Status, validators: Sequence[Address]) -> Iterator[Message]:
-        """What a peer at this height lacks: the rounds it is in or above, and COMMITs of any."""
+    def find_missing(
+        self, status: Status, validators: Sequence[Address], until_ms: int
+    ) -> Iterator[Message]:
+        """What a peer at this height lacks: the rounds it is in or above, and COMMITs of any.
+
+        Only what came until then: the rest is on its way to the peer too, from its author.
+        """
         heard = {(kind, round_): mask for kind, round_, mask in status.heard}
         index = {validator: i for i, validator in enumerate(validators)}
         for author, message in self.messages():
@@ -150,5 +159,6 @@ class Votes:
             wanted = vote.round >= status.round or vote.kind is Kind.COMMIT
             wanted |= vote.kind is Kind.PROPOSAL and bool(self.of(Kind.COMMIT, vote.round))
             has = heard.get((vote.kind, vote.round), 0) >> index[author] & 1
-            if wanted and message.complete and not has:
+            lately = self._came_ms[vote.kind, vote.round, author] > until_ms
+            if wanted and message.complete and not has and not lately:
                 yield message

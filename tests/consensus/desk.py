@@ -7,7 +7,15 @@ from random import Random
 
 from ledger.block import Block, Certificate, encode_block
 from ledger.consensus import events as ev
-from ledger.consensus.messages import Kind, Message, Network, Vote, decode_message, sign_vote
+from ledger.consensus.messages import (
+    Kind,
+    Message,
+    Network,
+    Status,
+    Vote,
+    decode_message,
+    sign_vote,
+)
 from ledger.consensus.qbft import Qbft
 from ledger.consensus.settings import Settings
 from ledger.consensus.signer import SignerRecord, decode_record, initial_record
@@ -38,6 +46,7 @@ class Desk:
         self.keys = [KEYS[address] for address in self.addresses]
         self.now_ms = 0
         self.disk: bytes | None = initial_record()
+        self.me = me
         self.engine = Qbft(settings(**changes), self.keys[NAMES.index(me)])
         if start:
             self.start()
@@ -46,11 +55,26 @@ class Desk:
         return self.addresses[NAMES.index(name)]
 
     def start(
-        self, record: bytes | None = b"", head: int = 0, head_hash: bytes = GENESIS_HASH
+        self,
+        record: bytes | None = b"",
+        head: int = 0,
+        head_hash: bytes = GENESIS_HASH,
+        *,
+        alone: bool = False,
     ) -> list[ev.Effect]:
-        """As a process does at its start; the record on the desk's disk unless told otherwise."""
+        """As a process does at its start; the record on the desk's disk unless told otherwise. All
+        the others say that they are as far, unless it is alone."""
         data = self.disk if record == b"" else record
-        return self.step(ev.Started(head, head_hash, tuple(self.addresses), data))
+        effects = self.step(ev.Started(head, head_hash, tuple(self.addresses), data))
+        if data is not None and not alone:
+            for name in NAMES[: len(self.addresses)].replace(self.me, ""):
+                effects += self.hear_of(name, head)
+        return effects
+
+    def hear_of(self, name: str, head: int) -> list[ev.Effect]:
+        """The status of a member that has this head and nothing else to say."""
+        address = self.address(name)
+        return self.step(ev.PeerStatus(address, Status(head + 1, 0, False), address))
 
     def step(self, event: ev.Event, after_ms: int = 0) -> list[ev.Effect]:
         self.now_ms += after_ms

@@ -2,6 +2,7 @@
 
 from ledger.block import encode_block
 from ledger.consensus import events as ev
+from ledger.consensus.height import TICK_MS
 from ledger.consensus.messages import Kind, Message, decode_message
 from ledger.consensus.qbft import BUFFER_BYTES_MAX, CATCH_UP_MS, HEIGHTS_AHEAD_MAX
 from ledger.consensus.votes import EVIDENCE_MAX, ROUNDS_KEPT, Contradictions, Evidence, Votes
@@ -201,7 +202,7 @@ def test_a_peer_gets_the_votes_that_it_lacks_and_no_others() -> None:
     desk.check(block)
     desk.hear(*desk.votes("C", PREPARE, 0, block.hash))
     empty = status_of(desk, heard=())
-    effects = desk.step(ev.PeerStatus(b"peer", empty))
+    effects = desk.step(ev.PeerStatus(b"peer", empty), after_ms=TICK_MS // 2)
     assert said(effects) == [("PROPOSAL", 0), ("PREPARE", 0), ("PREPARE", 0)]
     assert all(isinstance(e, ev.Send) and e.to == b"peer" for e in effects)
     assert desk.step(ev.PeerStatus(b"peer", desk.engine.status())) == []
@@ -211,13 +212,35 @@ def test_a_peer_gets_the_votes_that_it_lacks_and_no_others() -> None:
     assert effects == [], "a status says what was heard"
 
 
+def test_what_came_less_than_a_tick_ago_is_not_sent_again() -> None:
+    """It is on its way to the peer too: 21 nodes once answered each status with whole proposals."""
+    desk = Desk(round_timeout_ms=10 * TICK_MS, round_timeout_ms_max=10 * TICK_MS)
+    block = block_of(desk.address("B"))
+    desk.hear(desk.propose("B", block))
+    desk.check(block)
+    empty = ev.PeerStatus(b"peer", status_of(desk, heard=()))
+    assert said(desk.step(empty, after_ms=TICK_MS - 1)) == []
+    desk.hear(*desk.votes("C", PREPARE, 0, block.hash))
+    assert said(desk.step(empty, after_ms=1)) == [("PROPOSAL", 0), ("PREPARE", 0)]
+    assert len(said(desk.step(empty, after_ms=TICK_MS))) == 3
+
+
+def test_in_a_short_round_what_was_lost_is_said_again_before_it_ends() -> None:
+    desk = Desk(round_timeout_ms=100, round_timeout_ms_max=100)
+    desk.hear(desk.propose("B", block_of(desk.address("B"))))
+    empty = ev.PeerStatus(b"peer", status_of(desk, heard=()))
+    assert said(desk.step(empty, after_ms=49)) == []
+    assert said(desk.step(empty, after_ms=1)) == [("PROPOSAL", 0)]
+
+
 def test_a_peer_in_a_later_round_gets_commits_of_any_and_what_they_are_about() -> None:
     desk = Desk()
     block = block_of(desk.address("B"))
     desk.hear(desk.propose("B", block))
     desk.check(block)
     desk.hear(*desk.votes("C", PREPARE, 0, block.hash), *desk.votes("D", COMMIT, 0, block.hash))
-    effects = desk.step(ev.PeerStatus(b"peer", status_of(desk, round=3, heard=())))
+    ahead = ev.PeerStatus(b"peer", status_of(desk, round=3, heard=()))
+    effects = desk.step(ahead, after_ms=TICK_MS // 2)
     assert said(effects) == [("PROPOSAL", 0), ("COMMIT", 0)]
 
 

@@ -7,6 +7,7 @@ import pytest
 from ledger.block import encode_block
 from ledger.consensus import events as ev
 from ledger.consensus.messages import Kind, Message
+from ledger.consensus.qbft import LISTEN_MS
 from ledger.consensus.signer import (
     DISTRUSTED,
     Prepared,
@@ -67,11 +68,80 @@ def test_a_torn_or_flipped_record_is_never_silent() -> None:
 def test_a_new_key_signs_in_its_first_round_and_its_note_is_erased_before() -> None:
     desk = Desk(me="B", start=False)
     effects = desk.start()
-    assert [type(effect) for effect in effects] == [ev.Persist]
+    assert len(of(ev.Persist, effects)) == 1
+    assert sent(effects) == []
     assert desk.record() == SignerRecord((1, 0))
     desk.step(ev.WorkWaiting(True))
     effects = desk.step(ev.BlockBuilt(1, 0, block_of(desk.address("B"))))
     assert said(effects) == [("PROPOSAL", 0), ("PREPARE", 0)]
+
+
+# An old copy of the whole disk says of itself that it is new: the others know better.
+
+
+def crash_after_a_commit(me: str = "A") -> Desk:
+    desk = Desk(me=me)
+    desk.hear(desk.propose("B", block_of(desk.address("B"))))
+    assert said(desk.start(alone=True)) == []
+    return desk
+
+
+def test_after_a_start_it_signs_nothing_until_a_quorum_of_others_say_how_far_they_are() -> None:
+    desk = crash_after_a_commit()
+    assert desk.engine.status().open, "so that they tell"
+    for name in "BC":
+        assert said(desk.hear_of(name, 0)) == []
+    assert "asks the others" in (desk.engine.explain(0).trouble or "")
+    assert desk.record().lease == (1, 0), "nor is a round leased"
+    assert said(desk.hear_of("D", 0)) == [("ROUND_CHANGE", 1)]
+
+
+def test_if_they_do_not_answer_it_waits_for_one_round_and_no_longer() -> None:
+    desk = crash_after_a_commit()
+    assert said(desk.wake(LISTEN_MS - 1)) == []
+    assert said(desk.wake(1)) == [("ROUND_CHANGE", 1)]
+    slow = Desk(start=False, round_timeout_ms=7_000)
+    slow.start(record=SignerRecord((1, 0)).encode(), alone=True)
+    assert said(slow.wake(6_999)) == []
+    assert said(slow.wake(1)) == [("ROUND_CHANGE", 1)]
+
+
+def test_who_says_twice_how_far_it_is_counts_once_and_strangers_never() -> None:
+    desk = crash_after_a_commit()
+    status = desk.engine.status()
+    for name in "ABBCCC":
+        assert said(desk.hear_of(name, 0)) == []
+    desk.step(ev.PeerStatus(b"x" * 20, status, b"x" * 20))
+    assert said(desk.step(ev.PeerStatus(desk.address("D"), status))) == [], "it proved nothing"
+
+
+def test_while_others_are_ahead_nothing_is_signed_however_long_their_blocks_take() -> None:
+    desk = crash_after_a_commit()
+    for _ in range(20):
+        for name, head in zip("BCD", (3, 3, 0), strict=True):
+            assert said(desk.hear_of(name, head)) == []
+        assert said(desk.wake(1_000)) == []
+    block = block_of(desk.address("B"))
+    desk.step(ev.CertifiedBlock(None, block, desk.certify("BCD", block)))
+    assert said(desk.imported(block)) == []
+    assert desk.record() == SignerRecord((2, 0))
+
+
+def test_one_that_says_to_be_ahead_delays_a_start_by_one_round_at_most() -> None:
+    desk = crash_after_a_commit()
+    for name, head in zip("BCD", (0, 0, 10**9), strict=True):
+        assert said(desk.hear_of(name, head)) == []
+    assert said(desk.wake(LISTEN_MS)) == [("ROUND_CHANGE", 1)]
+
+
+def test_a_round_that_others_enter_meanwhile_is_followed_and_leased_after() -> None:
+    desk = crash_after_a_commit()
+    desk.hear(*(desk.change(name, 3) for name in "BCD"))
+    assert desk.engine.status().round == 3
+    assert desk.record().lease == (1, 0)
+    effects = [one for name in "BCD" for one in desk.hear_of(name, 0)]
+    assert said(effects)[-1] == ("ROUND_CHANGE", 3)
+    assert desk.record().lease == (1, 3)
 
 
 # After a crash.
@@ -82,7 +152,8 @@ def test_in_round_0_it_leases_round_1_and_enters_it() -> None:
     desk.hear(desk.propose("B", block_of(desk.address("B"))))
     effects = desk.start()
     assert said(effects) == [("ROUND_CHANGE", 1)]
-    assert isinstance(effects[0], ev.Persist)
+    first = next(one for one in effects if isinstance(one, ev.Persist | ev.Send))
+    assert isinstance(first, ev.Persist)
     assert desk.record().lease == (1, 1)
 
 
@@ -162,8 +233,9 @@ def test_a_clean_stop_notes_what_was_signed_and_the_next_start_erases_it_first()
     assert desk.record().note == (prepare.vote,)
     assert desk.wake(60_000) == [], "it is stopped"
     effects = desk.start()
-    assert isinstance(effects[0], ev.Persist)
-    assert decode_record(effects[0].record).note is None
+    first = next(one for one in effects if isinstance(one, ev.Persist | ev.Send))
+    assert isinstance(first, ev.Persist)
+    assert decode_record(first.record).note is None
     assert sent(effects) == [prepare], "no round is lost"
     rival = block_of(desk.address("B"), seed=8)
     desk.hear(desk.propose("B", rival))
@@ -287,7 +359,8 @@ def test_of_two_validators_only_the_operator_may_let_one_sign() -> None:
     report(desk, "B", 0)
     assert desk.engine.explain(0).trouble is not None
     told = Desk(n=2, start=False, sign_without_record=True)
-    assert said(told.start(record=None)) == [("ROUND_CHANGE", 1)]
+    assert said(told.start(record=None)) == []
+    assert said(told.hear_of("B", 0)) == [("ROUND_CHANGE", 1)]
     four = Desk(n=4, start=False, sign_without_record=True)
     assert said(four.start(record=None)) == []
 

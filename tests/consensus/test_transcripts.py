@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ledger.consensus import events as ev
-from ledger.consensus.messages import Kind, Message, decode_message
+from ledger.consensus.messages import Kind, Message, Status, decode_message
 from ledger.consensus.signer import decode_record
 from tests.consensus.desk import NAMES, TIMEOUT_MS, Desk, block_of
 from tests.simulator.stand_ins import GENESIS_HASH
@@ -35,6 +35,16 @@ class Narrator:
 
     def up(self) -> list[str]:
         return [name for name in self.names if name not in self.silent]
+
+    def start_again(self, name: str) -> None:
+        """With what its disk holds; the others tell it how far they are."""
+        desk = self.desks[name]
+        self.step(name, ev.Started(0, GENESIS_HASH, tuple(desk.addresses), desk.disk))
+        others = [other for other in self.up() if other != name]
+        self.lines.append(f"    {name} hears from {', '.join(others)} that they are no further.")
+        for other in others:
+            address = desk.address(other)
+            self.step(name, ev.PeerStatus(address, Status(1, 0, False), address))
 
     def title(self, text: str) -> None:
         self.lines += ["", text, ""] if self.lines else [text, ""]
@@ -171,9 +181,7 @@ def test_a_restart_in_the_middle() -> None:
     table.work()
     table.title("A starts again and sends what its disk holds. The others hear it now.")
     table.lost.clear()
-    desk = table.desks["A"]
-    started = ev.Started(0, GENESIS_HASH, tuple(desk.addresses), desk.disk)
-    table.step("A", started)
+    table.start_again("A")
     table.deliver()
     table.title("The round times out for all.")
     table.wait(TIMEOUT_MS)
@@ -221,10 +229,9 @@ def test_a_clean_stop_and_start() -> None:
     table.title("All PREPAREs are lost; then A is stopped cleanly and started again.")
     table.lost = {(name, Kind.PREPARE) for name in "ABCD"}
     table.work()
-    desk = table.desks["A"]
     table.step("A", ev.Stopping())
     table.lost.clear()
-    table.step("A", ev.Started(0, GENESIS_HASH, tuple(desk.addresses), desk.disk))
+    table.start_again("A")
     table.deliver()
     table.title("The round times out for all.")
     table.wait(TIMEOUT_MS)
