@@ -7,7 +7,7 @@
 A PROPOSAL, or a ROUND-CHANGE with the block it is locked on, is sent so; who receives it puts the
 message together as it was and hands it to the engine. The sender answers for its frame: what comes
 out must have the transactions root of the header, and the header the hash that the vote names. If
-parts do not come, the peers' next comparison brings the message whole: nothing waits for a liar.
+parts do not come, another peer's answer to the next status brings them: nothing waits for a liar.
 Not here: votes, who may propose (the engine).
 """
 
@@ -89,8 +89,9 @@ class Compact:
 
     # Sending.
 
-    def send(self, peer: Peer, message: bytes) -> None:
-        """A consensus message that goes to many: compact where that is shorter."""
+    def send(self, peer: Peer, message: bytes, *, again: bool = False) -> None:
+        """A consensus message, compact where that is shorter. Where it was lost before and goes
+        `again`, so may have been what a neighbour should have passed on."""
         outgoing = self._take_apart(message) if peer.version >= SYNC_VERSION else None
         if outgoing is None:
             peer.send(Kind.CONSENSUS, message)
@@ -98,7 +99,7 @@ class Compact:
         along = tuple(
             index
             for index, one in enumerate(outgoing.hashes)
-            if one not in peer.known and one not in peer.likely
+            if one not in peer.known and (again or one not in peer.likely)
         )
         frame = outgoing.frames.get(along)
         if frame is None:
@@ -136,8 +137,9 @@ class Compact:
                     [transaction.hash for transaction in parsed.transactions],
                     {},
                 )
+                self._raws.pop(parsed.hash, None)
                 _keep(self._raws, parsed.hash, raws, KEPT)
-        _keep(self._sent, message, outgoing, KEPT)
+            _keep(self._sent, message, outgoing, KEPT)
         return outgoing
 
     # Receiving.

@@ -17,7 +17,7 @@ from ledger.permissions import is_permissioned, may_connect
 from ledger.types import Address
 from node.errors import PeerError
 from node.peers.connection import Peer
-from node.peers.frames import Kind
+from node.peers.frames import STATUS_VERSION, Kind
 from node.sync.requests import ANSWERS
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Exchange:
     def peer_connected(self, peer: Peer) -> None:
         # To who is new, and to the others because we have one more neighbour.
         self.send_statuses()
-        self._node.gossip.compare_pools(peer)
+        self._node.gossip.compare_pools(peer, self._node.pool.hashes())
 
     def peer_disconnected(self, peer: Peer) -> None:
         self._node.sync.forget(peer)
@@ -93,25 +93,35 @@ class Exchange:
 
     def send_status(self, peer: Peer) -> None:
         """Tell a peer where we stand and who our other neighbours are."""
-        node = self._node
+        node, (old_head, old_neighbours) = self._node, peer.told
         peer.status_sent_at = time.monotonic()
+        head_hash = node.chain.head.hash
+        neighbours = [address for address in node.network.peers if address != peer.address]
+        brief, dropped = peer.version >= STATUS_VERSION, peer.dropped_frames
         peer.send(
             Kind.STATUS,
-            node.chain.head.hash,
+            None if brief and head_hash == old_head else head_hash,
             node.engine.status().encode(),
-            [address for address in node.network.peers if address != peer.address],
+            None if brief and neighbours == old_neighbours else neighbours,
         )
+        if peer.dropped_frames == dropped:
+            peer.told = head_hash, neighbours
 
     def _receive_status(
-        self, peer: Peer, head_hash: bytes, encoded: bytes, neighbours: list[Address]
+        self,
+        peer: Peer,
+        head_hash: bytes | None,
+        encoded: bytes,
+        neighbours: list[Address] | None,
     ) -> None:
         node = self._node
         try:
             status = decode_status(encoded)
         except EncodingError as error:
             raise PeerError(f"its status: {error}") from error
-        peer.head_height, peer.head_hash = status.head_height, head_hash
-        peer.neighbours = frozenset(neighbours)
+        peer.head_height, peer.head_hash = status.head_height, head_hash or peer.head_hash
+        if neighbours is not None:
+            peer.neighbours = frozenset(neighbours)
         member = peer.address if peer.address in node.chain.validators else None
         node.interpreter.feed(ev.PeerStatus(peer.address, status, member))
         node.sync.note_status()
@@ -135,8 +145,8 @@ class Exchange:
         network = self._node.network
         if to is None:
             self._node.gossip.relay(message, None)
-        elif to in network.peers:  # what was lost comes again, and whole
-            network.peers[to].send(Kind.CONSENSUS, message)
+        elif to in network.peers:
+            self._node.compact.send(network.peers[to], message, again=True)
 
     def relay_consensus(self, message: bytes, origin: Address | None) -> None:
         node = self._node

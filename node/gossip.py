@@ -51,6 +51,7 @@ class Gossip:
         self._pool = pool
         self._seen = SeenSet(SEEN_TRANSACTIONS)
         self._fresh: list[tuple[Transaction, Peer | None]] = []
+        self._waited: set[Hash32] = set()
         self._sent_at = 0.0
         self._sending = False
 
@@ -97,9 +98,15 @@ class Gossip:
             ):
                 self._seen.add(candidate.hash)
 
-    def compare_pools(self, peer: Peer) -> None:
-        """Tell a peer the hashes of what waits here and was not seen there."""
-        hashes = [one for one in self._pool.hashes() if one not in peer.known]
+    def list_lasting(self) -> list[Hash32]:
+        """What waits here and did so already when this was last asked: the rest is on its way to
+        everybody by itself."""
+        before, self._waited = self._waited, set(self._pool.hashes())
+        return [one for one in self._pool.hashes() if one in before]
+
+    def compare_pools(self, peer: Peer, hashes: Iterable[Hash32]) -> None:
+        """Tell a peer which of these, which wait here, were not seen there."""
+        hashes = [one for one in hashes if one not in peer.known]
         if hashes:
             peer.send(Kind.POOL_HASHES, hashes[:HASHES_PER_FRAME])
 

@@ -110,6 +110,8 @@ class Peer:
         self.head_hash: Hash32 = bytes(32)
         self.neighbours: frozenset[Address] = frozenset()
         self.status_sent_at = 0.0
+        self.told: tuple[Hash32 | None, list[Address] | None] = (None, None)
+        """Head and neighbours of ours, as it was last told."""
         self.known = SeenSet(KNOWN_TRANSACTIONS)
         self.likely = SeenSet(KNOWN_TRANSACTIONS)
         self.dropped_frames = 0

@@ -5,6 +5,7 @@
     READY             [2]                                    you are welcome
     REFUSED           [3, reason]                            and the connection is closed
     STATUS            [4, head hash, engine status, [address, ...]]   neighbours; see `node.gossip`
+                      from version 3 on hash and neighbours are nil where they are as the last time
     TRANSACTIONS      [5, [raw, ...]]
     POOL_HASHES       [6, [transaction hash, ...]]
     GET_TRANSACTIONS  [7, [transaction hash, ...]]
@@ -27,6 +28,7 @@ Every frame is checked against SHAPES before anybody acts on it. Not here: socke
 what a node does with a frame (`node.gossip`, `node.sync`). Source: github.com/msgpack/msgpack spec.
 """
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any
 
@@ -34,10 +36,12 @@ import msgpack
 
 from node.errors import PeerError
 
-PROTOCOL_VERSIONS = (1, 2)
+PROTOCOL_VERSIONS = (1, 2, 3)
 """Spoken here, newest last; two peers use the newest that both speak."""
 SYNC_VERSION = 2
 """From here on peers know headers, bodies, states, compact proposals and addresses."""
+STATUS_VERSION = 3
+"""From here on a STATUS leaves out what has not changed: of 21 nodes 440 of its 480 bytes."""
 
 FRAME_BYTES_MAX = 4 * 1024 * 1024
 """A block's body has at most 2 MB; the frame that carries it has room for its justification."""
@@ -223,12 +227,16 @@ def _is_endpoints(value: object) -> bool:
     )
 
 
-SHAPES = {
+def _or_nil(fits: Callable[[object], bool]) -> Callable[[object], bool]:
+    return lambda value: value is None or fits(value)
+
+
+SHAPES: dict[Kind, tuple[Callable[[object], bool], ...]] = {
     Kind.HELLO: (_is_versions, _is_uint, _is_hash, _is_hash, _is_name),
     Kind.PROOF: (_is_signature,),
     Kind.READY: (),
     Kind.REFUSED: (_is_reason,),
-    Kind.STATUS: (_is_hash, _is_bytes, _is_addresses),
+    Kind.STATUS: (_or_nil(_is_hash), _is_bytes, _or_nil(_is_addresses)),
     Kind.TRANSACTIONS: (_is_transactions,),
     Kind.POOL_HASHES: (_is_hashes,),
     Kind.GET_TRANSACTIONS: (_is_hashes,),

@@ -82,6 +82,16 @@ def test_what_both_have_goes_as_hashes_and_comes_out_as_it_was() -> None:
     assert end.got == [MESSAGE]
 
 
+def test_what_is_sent_again_takes_no_neighbours_word_for_what_the_other_has() -> None:
+    peer = ToyPeer()
+    peer.known.add(MADE[0].hash)
+    peer.likely.add(MADE[1].hash)
+    End(MADE).compact.send(peer, MESSAGE, again=True)  # type: ignore[arg-type]
+    kind, fields = peer.frames[-1]
+    assert kind is Kind.COMPACT
+    assert fields[2] == [MADE[0].hash, *(one.raw for one in MADE[1:])]
+
+
 def test_what_the_other_cannot_have_goes_along() -> None:
     peer = ToyPeer()
     for one in MADE[1:]:

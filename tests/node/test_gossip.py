@@ -202,12 +202,27 @@ def test_what_a_full_queue_swallowed_is_found_by_comparing() -> None:
         await room.intake.submit([one.raw])
         await settle()
         slow.full = False
-        room.gossip.compare_pools(slow)  # type: ignore[arg-type]
+        room.gossip.compare_pools(slow, room.pool.hashes())  # type: ignore[arg-type]
         assert slow.take() == [(Kind.POOL_HASHES, [[one.hash]])]
         room.gossip.serve_transactions(slow, [one.hash, b"\7" * 32])  # type: ignore[arg-type]
         assert slow.take() == [(Kind.TRANSACTIONS, [[one.raw]])]
-        room.gossip.compare_pools(slow)  # type: ignore[arg-type]
+        room.gossip.compare_pools(slow, room.pool.hashes())  # type: ignore[arg-type]
         assert slow.take() == []  # it has it now
+
+    play(room, story)
+
+
+def test_what_has_only_just_come_is_not_compared() -> None:
+    """It is on its way to everybody: 21 nodes told each other of it 216 times, to no use."""
+    room = Room()
+    one, other = transfer(0, 0), transfer(1, 0)
+
+    async def story() -> None:
+        await room.intake.submit([one.raw])
+        assert room.gossip.list_lasting() == []
+        await room.intake.submit([other.raw])
+        assert room.gossip.list_lasting() == [one.hash]
+        assert room.gossip.list_lasting() == [one.hash, other.hash]
 
     play(room, story)
 

@@ -160,11 +160,11 @@ class Liar(Machine):
         return [encode_frame(Kind.ADDRESSES, places)]
 
     def _lie_status(self, fields: list[Any]) -> list[bytes]:
-        neighbours = fields[2]
+        neighbours = [*(fields[2] or []), bytes(20)]
         random = self._random
         far = Status(random.choice((0, 1, 10**6, 2**60)), random.randrange(5), True)
         encoded = random.choice((far.encode(), b"", random.randbytes(40)))
-        return [encode_frame(Kind.STATUS, random.randbytes(32), encoded, [*neighbours, bytes(20)])]
+        return [encode_frame(Kind.STATUS, random.randbytes(32), encoded, neighbours)]
 
     def _lie_transactions(self, fields: list[Any]) -> list[bytes]:
         raws = [self._random.randbytes(80), *(bytes([raw[0] ^ 1]) + raw[1:] for raw in fields[0])]
