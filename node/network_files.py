@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypedDict, Unpack
 
 from ledger.consensus.signer import initial_record
 from ledger.crypto.address import address_of, parse_address, to_checksum
@@ -48,6 +48,8 @@ EXPIRY_S = 30 * 86_400
 """How long a proposal waits for votes: operators may be on holiday."""
 
 
+Settings: TypeAlias = Mapping[str, str | int | bool | tuple[str, ...]]
+"""Of a node.toml, by their dotted names."""
 CONSTRUCTOR = [*["address[]"] * 5, *["bool"] * 3, "uint16", "uint64"]
 """The arguments of the network contract, in its order."""
 
@@ -110,13 +112,30 @@ def load_network_file(path: Path) -> NetworkFile:
         raise NodeError(f"{path}: {error}") from error
 
 
+class Rules(TypedDict, total=False):
+    """Settings of `ledger.genesis.Genesis` that whoever makes a network may choose."""
+
+    name: str
+    chain_id: int
+    timestamp: int
+    consensus: str
+    difficulty: int
+    block_period_ms: int
+    empty_block_period_s: int
+    round_timeout_ms: int
+    simulated: bool
+    alloc: Mapping[Address, int]
+
+
 def create_network(
     out: Path,
     *,
-    name: str = "wattledger",
     nodes: int = 4,
     hosts: Sequence[str] = (),
-    chain_id: int = 1947,
+    rpc_port: int = 8_545,
+    peer_port: int = 30_545,
+    rpc_ports: Sequence[int] = (),
+    peer_ports: Sequence[int] = (),
     administrator: Address | None = None,
     administrators: Sequence[Address] = (),
     deployers: Sequence[Address] = (),
@@ -126,93 +145,94 @@ def create_network(
     validators_vote: bool = False,
     votes_needed: int = 0,
     expiry_s: int = EXPIRY_S,
-    alloc: Mapping[Address, int] | None = None,
-    consensus: str = "qbft",
-    difficulty: int = DIFFICULTY,
-    block_period_ms: int = 1_000,
-    empty_block_period_s: int = 0,
-    round_timeout_ms: int = 2_000,
-    simulated: bool = False,
-    timestamp: int | None = None,
-    rpc_port: int = 8_545,
-    peer_port: int = 30_545,
-    rpc_ports: Sequence[int] = (),
-    peer_ports: Sequence[int] = (),
-    settings: Mapping[str, str | int | bool | tuple[str, ...]] | None = None,
+    settings: Settings | None = None,
+    **rules: Unpack[Rules],
 ) -> CreatedNetwork:
     """Make the files of a network of `nodes` validators in the new or empty folder `out`.
 
     `hosts` has one name per node, or one for all of them (127.0.0.1 without). On one host node i
     (from 0) listens on peer_port + i and rpc_port + i, else all on the same ports; `rpc_ports` and
-    `peer_ports` name them one by one. `difficulty` is for consensus "pow". `settings` are
-    written into every node.toml. Raises NodeError.
+    `peer_ports` name them one by one. `settings` go into every node.toml. Raises NodeError.
     """
-    if len(hosts) not in (0, 1, nodes):
-        raise NodeError(f"{len(hosts)} hosts for {nodes} nodes: give one for each, or one for all")
     if out.exists() and any(out.iterdir()):
         raise NodeError(f"{out} is not empty: a network's files are never overwritten")
-    out.mkdir(parents=True, exist_ok=True)
-    places = list(hosts) if len(hosts) > 1 else [*hosts, "127.0.0.1"][:1] * nodes
     keys = [secrets.token_bytes(KEY_BYTES) for _ in range(nodes)]
-    members = tuple(
-        Member(
-            name=f"node{index + 1}",
-            address=address_of(key),
-            folder=out / f"node{index + 1}",
-            host=places[index],
-            port=_choose(peer_ports, index, peer_port + places[:index].count(places[index])),
-            rpc_port=_choose(rpc_ports, index, rpc_port + places[:index].count(places[index])),
-        )
-        for index, key in enumerate(keys)
-    )
-    if any(max(member.port, member.rpc_port) > PORT_MAX for member in members):
-        raise NodeError(f"ports above {PORT_MAX}: start lower or take fewer nodes")
+    ports = (peer_ports, peer_port), (rpc_ports, rpc_port)
+    members = _place_members(out, keys, hosts, *ports)
+    out.mkdir(parents=True, exist_ok=True)
     key_file = None
     if administrator is None and administrators:
         administrator = administrators[0]
     elif administrator is None and not validators_vote:
-        administrator_key = secrets.token_bytes(KEY_BYTES)
-        administrator = address_of(administrator_key)
-        key_file = out / "administrator.key"
-        save_node_key(key_file, administrator_key)
+        administrator, key_file = _make_administrator(out)
+    voters = tuple(dict.fromkeys([*([administrator] if administrator else []), *administrators]))
     addresses = sorted(member.address for member in members)
     try:
-        genesis = Genesis(
-            name=name,
-            chain_id=chain_id,
-            timestamp=int(time.time()) if timestamp is None else timestamp,
-            validators=tuple(addresses),
-            consensus=consensus,
-            difficulty=difficulty if consensus == "pow" else 1,
-            block_period_ms=block_period_ms,
-            empty_block_period_s=empty_block_period_s,
-            round_timeout_ms=round_timeout_ms,
-            simulated=simulated,
-            alloc=dict(alloc or {}),
-            contracts=(
-                make_network_contract(
-                    addresses,
-                    deployers,
-                    tuple(
-                        dict.fromkeys(
-                            [*([administrator] if administrator else []), *administrators]
-                        )
-                    ),
-                    anyone_deploys,
-                    accounts=accounts,
-                    accounts_only=accounts_only,
-                    validators_vote=validators_vote,
-                    votes_needed=votes_needed,
-                    expiry_s=expiry_s,
-                ),
-            ),
-        )
+        contract = make_network_contract(
+            addresses, deployers, voters, anyone_deploys, accounts=accounts,
+            accounts_only=accounts_only, validators_vote=validators_vote,
+            votes_needed=votes_needed, expiry_s=expiry_s,
+        )  # fmt: skip
+        genesis = _make_genesis(addresses, contract, rules)
     except LedgerError as error:
         raise NodeError(str(error)) from error
     for member, key in zip(members, keys, strict=True):
         create_member(member, key)
     write_settings(out, genesis, members, settings or {})
     return CreatedNetwork(out / NETWORK_FILE, genesis, members, administrator, key_file)
+
+
+def _place_members(
+    out: Path,
+    keys: Sequence[bytes],
+    hosts: Sequence[str],
+    peer_ports: tuple[Sequence[int], int],
+    rpc_ports: tuple[Sequence[int], int],
+) -> tuple[Member, ...]:
+    """A member for each key; of ports all that are named, or the first. Raises NodeError."""
+    if len(hosts) not in (0, 1, len(keys)):
+        raise NodeError(
+            f"{len(hosts)} hosts for {len(keys)} nodes: give one for each, or one for all"
+        )
+    places = list(hosts) if len(hosts) > 1 else [*hosts, "127.0.0.1"][:1] * len(keys)
+
+    def choose(ports: tuple[Sequence[int], int], index: int) -> int:
+        named, first = ports
+        return named[index] if named else first + places[:index].count(places[index])
+
+    members = tuple(
+        Member(
+            name=f"node{index + 1}",
+            address=address_of(key),
+            folder=out / f"node{index + 1}",
+            host=places[index],
+            port=choose(peer_ports, index),
+            rpc_port=choose(rpc_ports, index),
+        )
+        for index, key in enumerate(keys)
+    )
+    if any(max(member.port, member.rpc_port) > PORT_MAX for member in members):
+        raise NodeError(f"ports above {PORT_MAX}: start lower or take fewer nodes")
+    return members
+
+
+def _make_administrator(out: Path) -> tuple[Address, Path]:
+    """A new account that changes members, and the file of its key."""
+    key, path = secrets.token_bytes(KEY_BYTES), out / "administrator.key"
+    save_node_key(path, key)
+    return address_of(key), path
+
+
+def _make_genesis(
+    validators: Sequence[Address], contract: GenesisContract, rules: Rules
+) -> Genesis:
+    """The genesis of these rules; `difficulty` counts with consensus "pow" alone."""
+    chosen: dict[str, Any] = {"name": "wattledger", "chain_id": 1947, **rules}
+    chosen.setdefault("timestamp", int(time.time()))
+    difficulty = chosen.pop("difficulty", DIFFICULTY)
+    if chosen.get("consensus") == "pow":
+        chosen["difficulty"] = difficulty
+    return Genesis(validators=tuple(validators), contracts=(contract,), **chosen)
 
 
 def make_network_contract(
@@ -270,7 +290,7 @@ def write_settings(
     out: Path,
     genesis: Genesis,
     members: Sequence[Member],
-    settings: Mapping[str, str | int | bool | tuple[str, ...]],
+    settings: Settings,
 ) -> None:
     """Write network.json for all and node.toml for each; those that are there are replaced."""
     text = dump_network(genesis, members)
@@ -280,9 +300,7 @@ def write_settings(
         write_file(member.folder / NETWORK_FILE, text)
 
 
-def write_node_settings(
-    member: Member, settings: Mapping[str, str | int | bool | tuple[str, ...]]
-) -> None:
+def write_node_settings(member: Member, settings: Settings) -> None:
     """Write a node's node.toml; one that is there is replaced."""
     local = member.host in LOCAL_HOSTS
     values: dict[str, str | int | bool | tuple[str, ...]] = {
@@ -338,10 +356,6 @@ def _read_peer(where: str, item: Any) -> Endpoint:
     except LedgerError as error:
         raise GenesisError(f"network file: {where}.address: {error}") from error
     return Endpoint(name, address, host, port)
-
-
-def _choose(ports: Sequence[int], index: int, default: int) -> int:
-    return ports[index] if ports else default
 
 
 def write_file(path: Path, text: str) -> None:

@@ -106,18 +106,7 @@ class Node:
         self.network = self._make_network(private_key)
         self.compact = Compact(self.pool.get, lambda: self.chain.head.number, self.exchange.deliver)
         self.gossip = Gossip(self.network, self.pool, self.compact)
-        self.sync = (MinedSync if self.chain.is_mined else Sync)(
-            self.chain,
-            self.network,
-            self._import_block,
-            self.pool.get,
-            log,
-            executor=self._executor,
-            adopt=self._adopt_snapshot,
-            settings=SyncSettings(
-                config.sync_snapshot_blocks, self.address, partial(sign_compact, private_key)
-            ),
-        )
+        self.sync = self._make_sync(private_key)
         self.sync_server = Server(self.chain)
         self.history = History(self.chain, self.sync, config.store_bodies_days, log)
         self.engine, self.interpreter = make_engine(self, private_key)
@@ -146,6 +135,19 @@ class Node:
             self.log,
             config.peers_connections_max,
             discover=config.peers_discover,
+        )
+
+    def _make_sync(self, private_key: bytes) -> Sync:
+        sign = partial(sign_compact, private_key)
+        return (MinedSync if self.chain.is_mined else Sync)(
+            self.chain,
+            self.network,
+            self._import_block,
+            self.pool.get,
+            self.log,
+            executor=self._executor,
+            adopt=self._adopt_snapshot,
+            settings=SyncSettings(self.config.sync_snapshot_blocks, self.address, sign),
         )
 
     # Life.

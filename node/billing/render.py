@@ -141,17 +141,7 @@ def bill_json(bill: Bill) -> dict[str, Any]:
         "readings": len(month.readings),
         "periods": len(month.periods),
         "estimated": len(bill.estimated),
-        "lines": [
-            {
-                "tariff": line.tariff,
-                "fromKwh": line.from_kwh,
-                "toKwh": line.to_kwh,
-                "rate": line.rate,
-                "unitsWh": line.units_wh,
-                "charge": line.charge,
-            }
-            for line in bill.lines
-        ],
+        "lines": _lines_json(bill),
         "extras": [
             {"tariff": one.tariff, "rate": one.rate, "unitsWh": one.units_wh} for one in bill.extras
         ],
@@ -162,36 +152,56 @@ def bill_json(bill: Bill) -> dict[str, Any]:
         "standing": [
             {"tariff": one.tariff, "days": one.days, "amount": one.amount} for one in bill.standing
         ],
-        "frozen": [
-            {
-                **statement_json(one.statement),
-                "number": one.number,
-                "frozenAt": one.frozen_at,
-                "hash": "0x" + one.digest.hex(),
-            }
-            for one in month.frozen
-        ],
+        "frozen": [_frozen_json(one) for one in month.frozen],
         "gaps": [
             {"meter": to_checksum(meter), "firstPeriod": first, "lastPeriod": last}
             for meter, stretches in count_gaps(month).items()
             for first, last in stretches
         ],
-        "corrections": [
-            {
-                "meter": to_checksum(reading.meter),
-                "period": reading.period,
-                "originalImportWh": reading.import_wh,
-                "importWh": one.import_wh,
-                "originalExportWh": reading.export_wh,
-                "exportWh": one.export_wh,
-                "operator": to_checksum(one.operator),
-                "correctedAt": one.corrected_at,
-                "reason": one.reason,
-            }
-            for reading in bill.corrected
-            for one in reading.corrections
-        ],
+        "corrections": _corrections_json(bill),
     }
+
+
+def _lines_json(bill: Bill) -> list[dict[str, Any]]:
+    return [
+        {
+            "tariff": line.tariff,
+            "fromKwh": line.from_kwh,
+            "toKwh": line.to_kwh,
+            "rate": line.rate,
+            "unitsWh": line.units_wh,
+            "charge": line.charge,
+        }
+        for line in bill.lines
+    ]
+
+
+def _frozen_json(frozen: Frozen) -> dict[str, Any]:
+    return {
+        **statement_json(frozen.statement),
+        "number": frozen.number,
+        "frozenAt": frozen.frozen_at,
+        "hash": "0x" + frozen.digest.hex(),
+    }
+
+
+def _corrections_json(bill: Bill) -> list[dict[str, Any]]:
+    """Each correction beside the reading that the meter itself sent."""
+    return [
+        {
+            "meter": to_checksum(reading.meter),
+            "period": reading.period,
+            "originalImportWh": reading.import_wh,
+            "importWh": one.import_wh,
+            "originalExportWh": reading.export_wh,
+            "exportWh": one.export_wh,
+            "operator": to_checksum(one.operator),
+            "correctedAt": one.corrected_at,
+            "reason": one.reason,
+        }
+        for reading in bill.corrected
+        for one in reading.corrections
+    ]
 
 
 def statement_json(statement: Statement) -> dict[str, int]:

@@ -9,7 +9,7 @@ from ledger.crypto.address import to_checksum
 from ledger.genesis import ENGINES
 from node.commands import members
 from node.commands.common import ADDRESS, console, make_table, say
-from node.network_files import DIFFICULTY
+from node.network_files import DIFFICULTY, CreatedNetwork
 
 
 @click.command()
@@ -132,6 +132,11 @@ def new(
         rpc_port=rpc_port,
         peer_port=peer_port,
     )
+    _tell_network(made)
+
+
+def _tell_network(made: CreatedNetwork) -> None:
+    """What was made, and what to do with it."""
     table = make_table("node", "address", "json-rpc")  # 80 columns have room for no more
     for member in made.members:
         table.add_row(
