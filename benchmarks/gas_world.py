@@ -26,10 +26,14 @@ from ledger.store.sqlite import SqliteStore
 from ledger.trie.trie import EMPTY_ROOT
 
 SLOTS = 200_000
+"""And as many accounts, numbered from BASE."""
+BASE = 1 << 150
 _numbers = count()
 STEP = SLOTS // 1_000
 """A thousand of them are read, spread over all."""
-SOURCE = b"""from ledger.contract import Contract, Map, uint256, write
+SOURCE = b"""from ledger.contract import (
+    Contract, Map, address, bytes32, coin_balance, uint256, write
+)
 class Words(Contract):
     values: Map[uint256, uint256]
     @write
@@ -40,6 +44,14 @@ class Words(Contract):
     def store(self, first: uint256, count: uint256, step: uint256) -> None:
         for i in range(count):
             self.values[first + i * step] = i + 1
+    @write
+    def look(self, first: uint256, count: uint256, step: uint256) -> None:
+        for i in range(count):
+            c = coin_balance(address(bytes32(first + i * step)[12:32]))
+    @write
+    def give(self, first: uint256, count: uint256, step: uint256) -> None:
+        for i in range(count):
+            self.send(address(bytes32(first + i * step)[12:32]), 1)
     @write
     def nothing(self) -> None:
         pass
@@ -63,17 +75,23 @@ def measure_disk() -> list[Measured]:
         for index in range(SLOTS):
             slot = mapping_slot(bytes(32), index.to_bytes(32, "big"))
             state.set_storage(CONTRACT, slot, index + 1)
+            state.set_balance((BASE + index).to_bytes(20, "big"), index + 1)
+        state.set_balance(CONTRACT, 10**9)
         _commit(chain, state, _context(chain, NOW_S), [], [])
         chain.close()
         loads = [time_words(path, genesis, "load", turn, STEP) for turn in range(3)]
         news = [time_words(path, genesis, "store", SLOTS + 1_000 * turn, 1) for turn in range(3)]
         olds = [time_words(path, genesis, "store", turn + 10, STEP) for turn in range(3)]
+        looks = [time_words(path, genesis, "look", BASE + turn, STEP) for turn in range(3)]
+        gifts = [time_words(path, genesis, "give", BASE + turn + 10, STEP) for turn in range(3)]
     return [
         min(found, key=lambda one: one.ns_per_gas)._replace(name=name)
         for name, found in (
             ("first load, disk", loads),
             ("first store of a new word, disk", news),
             ("first store of an old word, disk", olds),
+            ("coin_balance, disk", looks),
+            ("send, disk", gifts),
         )
     ]
 
@@ -86,7 +104,7 @@ def time_words(path: Path, genesis: Genesis, method: str, first: int, step: int)
     data = selector + abi.encode(["uint256"] * 3, [first, SLOTS // STEP, step])
     began = time.process_time()
     outcome = execute_call(state, context, make_message(CONTRACT, data))
-    if method == "store":
+    if method in ("store", "give"):
         _commit(chain, state, context, [], [])
     ns = (time.process_time() - began) * 1e9
     chain.close()

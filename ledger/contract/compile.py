@@ -9,7 +9,7 @@ import ast
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import CellType, CodeType, FunctionType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from ledger.contract.check import check_contract
 from ledger.contract.helpers import Host, Sized
@@ -24,6 +24,23 @@ _BUILTINS = {"len": len, "min": min, "max": max, "abs": abs}
 """All that contract code finds outside itself; the rest of its language is syntax and helpers."""
 
 
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Made(dict[K, V]):
+    """What `make` gives for a key, made when it is first asked for and kept."""
+
+    __slots__ = ("make",)
+
+    def __init__(self, make: Callable[[K], V]) -> None:
+        self.make = make
+
+    def __missing__(self, key: K) -> V:
+        value = self[key] = self.make(key)
+        return value
+
+
 class CompiledContract:
     """Code without state; may be bound any number of times."""
 
@@ -35,7 +52,7 @@ class CompiledContract:
         """By method, the code it reaches: called before caller, itself last."""
         self.scope: dict[str, Any] = {"__builtins__": dict(_BUILTINS)}
         self._env: Mapping[str, object] = {}
-        self._records: dict[str, CellType] = {}
+        self._records: Made[str, CellType]
         self._idle: list[Bound] = []
 
     def bind(
@@ -48,7 +65,7 @@ class CompiledContract:
         """
         assert 0 <= gas < TURNS_MAX
         if env is not self._env:
-            self._env, self._records = env, {name: CellType(env[name]) for name in env}
+            self._env, self._records = env, Made(lambda name: CellType(env[name]))
             self._idle.clear()
         bound = self._idle.pop() if self._idle else Bound(self, self._records)
         bound.gas.cell_contents = gas
@@ -73,16 +90,16 @@ class Bound:
     Making the functions takes longer than a short method runs, so they are used again.
     """
 
-    __slots__ = ("_cells", "_compiled", "_methods", "gas", "host", "out", "sized")
+    __slots__ = ("_cells", "_compiled", "_methods", "_records", "gas", "host", "out", "sized")
 
-    def __init__(self, compiled: CompiledContract, records: dict[str, CellType]) -> None:
-        self._compiled = compiled
+    def __init__(self, compiled: CompiledContract, records: Made[str, CellType]) -> None:
+        self._compiled, self._records = compiled, records
         self._methods: dict[str, Callable[..., Any]] = {}
         self.sized = Sized()
         self.sized.gas = self.gas = CellType(0)
         self.host, self.out = CellType(), CellType()
         own = {"self": self.host, "$h": CellType(self.sized), "$out": self.out, "$g": self.gas}
-        self._cells = records | own
+        self._cells = own
 
     def method(self, name: str) -> Callable[..., Any]:
         """A function of the method's parameters, without `self`.
@@ -91,9 +108,9 @@ class Bound:
         """
         function = self._methods.get(name)
         if function is None:
-            cells, scope = self._cells, self._compiled.scope
+            cells, records, scope = self._cells, self._records, self._compiled.scope
             for code in self._compiled.needs[name]:
-                closure = tuple([cells[free] for free in code.co_freevars])
+                closure = tuple([cells.get(free) or records[free] for free in code.co_freevars])
                 function = FunctionType(code, scope, code.co_name, None, closure)
                 cells[code.co_name] = CellType(function)
             assert function is not None

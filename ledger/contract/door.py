@@ -143,9 +143,11 @@ class Door:
         """Write a word; zero deletes its leaf."""
         if self.read_only:
             self.latch(Panicked(PANIC_READ_ONLY))
+        price = GAS_STORE_AGAIN
+        if slot not in self.written:
+            price = GAS_STORE if slot in self.words else GAS_LOAD + GAS_STORE
         cell = self.cell
-        left = cell.cell_contents - (GAS_STORE_AGAIN if slot in self.written else GAS_STORE)
-        cell.cell_contents = left
+        cell.cell_contents = left = cell.cell_contents - price
         if left < 0:
             self.run_out()
         self.written.add(slot)

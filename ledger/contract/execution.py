@@ -141,9 +141,10 @@ def _execute(state: State, block: BlockContext, message: Message, stack: CallSta
             if message.gas < 0:  # before anything is made ready
                 return _refuse(message.gas)
         program = stack.loaded[code_hash] = _make_ready(state, to, code_hash, stack)
-    entry = program.entries.get(message.data[:4])
-    if entry is None:
+    selector = message.data[:4]
+    if selector not in program.selectors:
         return _refuse(message.gas - GAS_CALL)
+    entry = program.entries[selector]
     if to in stack.addresses and entry.method.kind is not Kind.VIEW:
         if not entry.method.reentrant:
             return _refuse(message.gas - GAS_CALL)

@@ -57,12 +57,12 @@ RECORD_GAS = 20
 """Making a struct."""
 
 # Doors to the host.
-GAS_LOAD = 4_000  # a word not yet seen in this call: its path in a trie on the disk, 60 to 110 us
+GAS_LOAD = 8_000  # a word first touched in a call: its path in a trie on the disk, 86 to 96 us
 GAS_LOAD_AGAIN = 30  # a look into a dict, a cell
-GAS_STORE = 10_000  # a word first written in this call: path, hashes, 200 bytes on the disk: 150 us
+GAS_STORE = 11_000  # and first written: hashes, 200 bytes on the disk, 105 to 150 us more
 GAS_STORE_AGAIN = 90  # and its place in the journal
 GAS_HASH = 150  # a mapping key or the start of an array: one Keccak, 1.6 us
-GAS_TEXT = 50  # bytes or a string out of its first word, or into it: 400 ns
+GAS_TEXT = 90  # bytes or a string out of its first word, or into it: 600 ns
 GAS_TEXT_WORD = 50  # each further word of it, beside its load or store
 GAS_KEY_BYTE = 1  # of a key that is text, beside its hash
 GAS_TOPIC = 375  # Ethereum's: bloom bits, an index, bytes kept for ever
@@ -73,7 +73,7 @@ GAS_COUNT_ITEM = 150  # an item of a list of lists, texts or structs, as its wor
 GAS_BALANCE = 100  # the account of the running contract was read to find its code
 GAS_REFERENCE = 30  # a struct in storage by reference, beside what its slot costs
 GAS_ACCOUNT = 4_000  # another account is read: its leaf from the disk, as a word is
-GAS_CODE_BYTE = 3  # of another contract's source, once a transaction: its code is made ready
+GAS_CODE_BYTE = 10  # of another contract's source, once a transaction: unpacked, 30 to 140 ns
 GAS_VALUE = 10_000  # coin moves: two accounts are written
 GAS_CALL_OUT = 400  # a call of another contract: encoding, a mark in the journal, an outcome
 GAS_ECRECOVER = 9_000  # 41 to 90 us

@@ -47,6 +47,7 @@ class Lowering:
         self.declarations = declarations  # of the module that the methods stand in
         self.cost = 0  # of the block at hand, so far
         self.ready: dict[ast.expr, ast.expr] = {}  # rewritten already: the left side of `a[k] += b`
+        self.interface_ids: dict[str, bytes] = {}
 
     def branch(self, node: ast.expr) -> ast.expr:
         """An operand that may not be evaluated: it pays for itself."""
@@ -253,8 +254,11 @@ class Lowering:
 
     def interface_id(self, node: ast.expr) -> ast.expr:
         """ERC-165: the exclusive or of the selectors."""
-        interface = self.declarations.interfaces[getattr(node, "id", "")]
-        return ast.Constant(compute_interface_id(interface.methods))
+        key = getattr(node, "id", "")
+        if key not in self.interface_ids:  # a source may ask a thousand times
+            methods = self.declarations.interfaces[key].methods
+            self.interface_ids[key] = compute_interface_id(methods)
+        return ast.Constant(self.interface_ids[key])
 
     def owner(self, node: ast.Attribute) -> ast.expr:
         """What a stored member is read from and stored to: the host, or a reference to a struct."""

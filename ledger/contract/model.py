@@ -5,6 +5,7 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from ledger.contract.types import EnumType, StorageType, StructType, ValueType
 
@@ -19,8 +20,7 @@ class Kind(Enum):
     INTERNAL = "internal"  # no decorator, name with a leading underscore; no door to outside
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(NamedTuple):
     """`name` is the Python name; `indexed` is meant for event fields only."""
 
     name: str
@@ -28,16 +28,14 @@ class Parameter:
     indexed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RecordModel:
+class RecordModel(NamedTuple):
     """An event or a revert: an ABI name (the class name) and its fields."""
 
     name: str
     fields: tuple[Parameter, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class MethodModel:
+class MethodModel(NamedTuple):
     """`returns` is None where nothing is returned; a TupleType is several ABI outputs."""
 
     name: str
@@ -51,16 +49,14 @@ class MethodModel:
     reentrant: bool = False  # may be entered while its contract waits for a call of its own
 
 
-@dataclass(frozen=True, slots=True)
-class InterfaceModel:
+class InterfaceModel(NamedTuple):
     """Methods of another contract, as a typed proxy calls them; the views are static calls."""
 
     name: str
     methods: tuple[MethodModel, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class StorageField:
+class StorageField(NamedTuple):
     name: str
     type: StorageType
 

@@ -4,12 +4,12 @@ What belongs here: which codec, access or handle serves which name of a source. 
 `execution`, one value at a door `values`, one word of storage `storage`.
 """
 
-from collections import namedtuple
+from collections import Counter, namedtuple
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from ledger.contract.compile import CompiledContract
+from ledger.contract.compile import CompiledContract, Made
 from ledger.contract.door import Door
 from ledger.contract.handles import HANDLES, make_handle, make_reference
 from ledger.contract.interface import (
@@ -19,6 +19,7 @@ from ledger.contract.interface import (
     Entry,
     ErrorCodec,
     EventCodec,
+    find_selector,
     make_entry,
 )
 from ledger.contract.layout import get_value_size, place_members
@@ -32,7 +33,10 @@ from ledger.types import Slot
 
 
 class Program:
-    """`entries` by selector; a plain transfer's has the empty one."""
+    """`entries` by selector; a plain transfer's has the empty one.
+
+    A call uses little of a large contract, so all of this but the selectors is made at first use.
+    """
 
     __slots__ = (
         "codecs",
@@ -40,12 +44,14 @@ class Program:
         "constructor",
         "entries",
         "env",
+        "error_names",
         "errors",
         "events",
         "host",
         "migration",
         "records",
         "remotes",
+        "selectors",
         "size",
         "struct_types",
     )
@@ -56,53 +62,56 @@ class Program:
         self.size = size
         self.compiled = compiled
         self.struct_types = {struct.name: struct for struct in model.structs}
-        structs: dict[str, Callable[..., Any]] = {
-            struct.name: make_record(struct.name, [name for name, _ in struct.fields])
-            for struct in model.structs
-        }
-        errors = (*model.errors, UNAUTHORIZED, CALL_FAILED)
-        self.errors = {error.name: ErrorCodec(error, structs) for error in errors}
-        self.records = {
-            error.name: make_record(error.name, [each.name for each in error.fields])
-            for error in errors
-        }
-        self.env = dict(structs)
-        self.events: dict[type, EventCodec] = {}
-        for event in model.events:
-            kind = make_record(event.name, [each.name for each in event.fields])
-            self.events[kind] = EventCodec(event, structs)
-            self.env[event.name] = kind
-        for error in model.errors:
-            self.env[error.name] = _make_revert(error, self.records[error.name])
-        self.constructor: Entry | None = None
-        self.migration: Entry | None = None
-        self.entries: dict[bytes, Entry] = {}
-        for method in model.methods:
-            if method.kind is Kind.CONSTRUCTOR:
-                self.constructor = make_entry(method, structs)
-            elif method.kind is Kind.MIGRATION:
-                self.migration = make_entry(method, structs)
-            elif method.kind is not Kind.INTERNAL:
-                entry = make_entry(method, structs)
-                assert bool(entry.selector) is (method.name != RECEIVE)
-                self.entries[entry.selector] = entry
-        self.remotes = {
-            (interface.name, method.name): make_entry(method, structs)
-            for interface in model.interfaces
-            for method in interface.methods
-        }
-        self.codecs = [Values(types, structs) for types in model.codecs]
+        structs: Made[str, Callable[..., Any]] = Made(self._make_struct)
+        self._make_records(structs)
+        by_kind = {each.kind: each for each in model.methods}
+        first, later = by_kind.get(Kind.CONSTRUCTOR), by_kind.get(Kind.MIGRATION)
+        self.constructor = make_entry(first, structs) if first else None
+        self.migration = make_entry(later, structs) if later else None
+        doors = [each for each in model.methods if each.kind in (Kind.VIEW, Kind.WRITE)]
+        methods = {b"" if each.name == RECEIVE else find_selector(each): each for each in doors}
+        self.selectors = {selector: each.name for selector, each in methods.items()}
+        self.entries: Made[bytes, Entry] = Made(lambda key: make_entry(methods[key], structs))
+        proxies = {(one.name, each.name): each for one in model.interfaces for each in one.methods}
+        self.remotes: Made[tuple[str, str], Entry] = Made(
+            lambda key: make_entry(proxies[key], structs)
+        )
+        self.codecs: Made[int, Values] = Made(lambda number: Values(model.codecs[number], structs))
         self.host = self._make_host(structs)
+
+    def _make_struct(self, name: str) -> type[tuple[Any, ...]]:
+        return make_record(name, [field for field, _ in self.struct_types[name].fields])
+
+    def _make_records(self, structs: Made[str, Callable[..., Any]]) -> None:
+        """What a source constructs by name, and how events and errors leave the contract."""
+        model = self.compiled.model
+        reverts = {error.name: error for error in (*model.errors, UNAUTHORIZED, CALL_FAILED)}
+        happened = {event.name: event for event in model.events}
+        self.error_names = tuple(reverts)
+        self.errors: Made[str, ErrorCodec] = Made(lambda name: ErrorCodec(reverts[name], structs))
+        self.records: Made[str, Callable[..., Any]] = Made(lambda name: _make_fields(reverts[name]))
+        self.events: dict[type, EventCodec] = {}
+
+        def make_name(name: str) -> Callable[..., Any]:
+            if name in self.struct_types:
+                return structs[name]
+            if name not in happened:
+                return _make_revert(name, self.records[name])
+            kind = _make_fields(happened[name])
+            self.events[kind] = EventCodec(happened[name], structs)
+            return kind
+
+        self.env: Made[str, Callable[..., Any]] = Made(make_name)
 
     def _make_host(self, structs: dict[str, Callable[..., Any]]) -> type[CallingHost]:
         members: dict[str, Any] = {"__slots__": (), "program__": self}
         fields = self.compiled.model.fields
         places, _ = place_members(each.type for each in fields)
-        numbers = [number for number, _ in places]
+        shared = Counter(number for number, _ in places)
         for each, (number, offset) in zip(fields, places, strict=True):
             slot, name, kind = number.to_bytes(32, "big"), each.name, each.type
             if get_value_size(kind) is not None:
-                alone = numbers.count(number) == 1
+                alone = shared[number] == 1
                 make_word = partial(make_word_access, kind, offset, alone=alone)
                 members[name] = _make_value_property(make_word, slot)
                 continue
@@ -157,5 +166,9 @@ def make_record(name: str, fields: Sequence[str]) -> type[tuple[Any, ...]]:
     return namedtuple(name, fields)
 
 
-def _make_revert(error: RecordModel, make: type[tuple[Any, ...]]) -> Callable[..., Reverted]:
-    return lambda *args, **named: Reverted(error.name, make(*args, **named))
+def _make_fields(record: RecordModel) -> type[tuple[Any, ...]]:
+    return make_record(record.name, [each.name for each in record.fields])
+
+
+def _make_revert(name: str, make: Callable[..., Any]) -> Callable[..., Reverted]:
+    return lambda *args, **named: Reverted(name, make(*args, **named))

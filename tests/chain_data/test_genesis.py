@@ -43,7 +43,7 @@ def test_what_stands_in_the_state_or_comes_later_is_no_rule():
 
 
 def test_the_hash_of_the_settings_is_what_it_always_was():
-    known = "9d280485db37555b63c5820b0a78f0df09b4a0afa32a85ba051d57f713d63a2e"
+    known = "61441eea58a733f292eb40a897b93381d54233e38098871d43e12fa60b0cbabc"
     assert GENESIS.settings_hash().hex() == known
 
 

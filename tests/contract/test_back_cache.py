@@ -68,7 +68,7 @@ def test_what_is_forgotten_altogether_is_compiled_anew(compiled: list[bytes]) ->
 def test_both_caches_are_bounded(compiled: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     source = b"from ledger.contract import Contract\n\n\nclass A(Contract):\n    pass\n"
     size = len(cache.pack(cache.compile_contract(source), len(source)))
-    monkeypatch.setattr(cache, "PROGRAMS_KEPT", 3)
+    monkeypatch.setattr(cache, "READY_BYTES_MAX", 3 * len(source) + 1)
     monkeypatch.setattr(cache, "PACKED_BYTES_MAX", 5 * size + size // 2)
     for number in range(8):
         cache.load_program(source, bytes([number]) * 32, 1)

@@ -171,7 +171,7 @@ def test_a_struct_is_read_and_written_whole_in_few_words():
     door = open_door(state)
     access.store(door, SLOT, reading)
     assert len(state.words) == 1
-    assert door.cell.cell_contents == GAS - GAS_STORE
+    assert door.cell.cell_contents == GAS - GAS_LOAD - GAS_STORE
     assert access.load(open_door(state), SLOT) == reading
     assert access.zero == STRUCTS["Reading"](0, 0, False, bytes(20))
 
@@ -266,13 +266,25 @@ def test_a_word_costs_more_the_first_time():
     assert spent == [GAS_LOAD, GAS_LOAD_AGAIN, GAS_STORE, GAS_STORE_AGAIN, GAS_LOAD_AGAIN]
 
 
+def test_a_word_written_unseen_pays_for_its_path_as_well():
+    door = open_door(Words())
+    before = door.cell.cell_contents
+    door.store(SLOT, 1)
+    assert before - door.cell.cell_contents == GAS_LOAD + GAS_STORE
+    door.store(SLOT, 2)
+    door.load(SLOT)
+    assert before - door.cell.cell_contents == (
+        GAS_LOAD + GAS_STORE + GAS_STORE_AGAIN + GAS_LOAD_AGAIN
+    )
+
+
 def test_a_door_charges_before_it_works():
     state = Words()
     door = open_door(state, GAS_LOAD - 1)
     with pytest.raises(OutOfGas):
         door.load(SLOT)
     assert state.reads == 0
-    door = open_door(state, GAS_STORE - 1)
+    door = open_door(state, GAS_LOAD + GAS_STORE - 1)
     with pytest.raises(OutOfGas):
         door.store(SLOT, 1)
     assert state.words == {}

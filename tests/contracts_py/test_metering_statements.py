@@ -280,7 +280,7 @@ def test_a_batch_over_the_end_of_a_month_has_both_months_terms(metering):
 
 
 def test_it_can_be_deployed_within_a_block(metering):
-    """Beside the source stands its call data, and what every transaction costs."""
+    """With a quarter to spare. Beside the source stands its call data, and each transaction's."""
     gas_limit = next(one.default for one in fields(Genesis) if one.name == "gas_limit")
     data = sum(16 if byte else 4 for byte in read_contract("metering"))
-    assert metering.deploy_receipt.gas_used + data + 60_000 < gas_limit
+    assert metering.deploy_receipt.gas_used + data + 60_000 < gas_limit * 3 // 4

@@ -53,9 +53,9 @@ def test_the_prices_are_those_of_the_code() -> None:
     prices = {row[0]: int(row[1].replace(",", "")) for row in table_rows(DOCS / "contracts.md",
                                                                          "what")}  # fmt: skip
     assert prices == {
-        "a word of storage, first read in a call": gas.GAS_LOAD,
+        "a word of storage, first touched in a call": gas.GAS_LOAD,
         "the same word read again": gas.GAS_LOAD_AGAIN,
-        "a word of storage, first written in a call": gas.GAS_STORE,
+        "and when it is first written in that call": gas.GAS_STORE,
         "the same word written again": gas.GAS_STORE_AGAIN,
         "the key of a map": gas.GAS_HASH,
         "a topic of an event": gas.GAS_TOPIC,

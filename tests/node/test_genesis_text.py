@@ -39,7 +39,7 @@ def test_settings_may_be_left_out():
 
     genesis = read_genesis(values)
 
-    assert genesis.gas_limit == 15_000_000
+    assert genesis.gas_limit == 24_000_000
     assert genesis.base_fee == 0
     assert genesis.round_timeout_ms_max == 60_000
     assert genesis.consensus == "qbft"

@@ -34,12 +34,13 @@ from ledger.contract.testing.values import to_values
 from ledger.crypto.address import contract_address
 from ledger.crypto.keccak import keccak256
 from ledger.errors import ContractRejected
+from ledger.genesis import GAS_LIMIT
 from ledger.state.account import EMPTY_CODE_HASH
 from ledger.state.state import State
 from ledger.trie.trie import EMPTY_ROOT
 from ledger.types import Address, Slot, Word
 
-GAS = 15_000_000
+GAS = GAS_LIMIT
 """Given to each call where the test names none: the block gas limit of a chain by default."""
 CHAIN_ID = 1947
 

@@ -84,7 +84,11 @@ class Deployed:
         self._names = names
         self._path = path
         self._program = program
-        self._entries = {entry.method.name: entry for entry in program.entries.values()}
+        self._entries = {
+            name: program.entries[selector] for selector, name in program.selectors.items()
+        }
+        for event in program.compiled.model.events:
+            program.env[event.name]  # makes its codec
         self._events = {codec.topic: codec for codec in program.events.values()}
 
     def __repr__(self) -> str:
@@ -180,7 +184,8 @@ class Deployed:
 
     def _read_error(self, data: bytes) -> Exception | None:
         """Revert data as the author's error; None where this contract has no such error."""
-        for name, codec in self._program.errors.items():
+        for name in self._program.error_names:
+            codec = self._program.errors[name]
             if data[:4] == codec.selector:
                 values = codec.fields.decode(data[4:])
                 objects = to_objects(codec.fields.types, values, self._names)
