@@ -98,6 +98,21 @@ def test_every_dependency_has_its_reason() -> None:
     assert all(len(row[1]) > 5 for row in rows)
 
 
+def test_the_reading_order_leads_through_all_of_the_ledger() -> None:
+    section = README.read_text().partition("## Reading the source")[2].partition("## More")[0]
+    first, _, others = section.partition("The second book")
+    named = re.findall(r"`([a-z_]+(?:\.py|/))`", first.partition("1. ")[2])
+    there = {
+        path.name + "/" * path.is_dir()
+        for path in (ROOT / "ledger").iterdir()
+        if not path.name.startswith("_")
+    }
+    assert sorted([*named, "contract/", "consensus/"]) == sorted(there)
+    for name in re.findall(r"`([a-z_]+\.py)`", others):
+        rooms = ("ledger/contract", "ledger/consensus", "node")
+        assert any((ROOT / room / name).exists() for room in rooms), name
+
+
 def test_the_table_of_results_has_its_place() -> None:
     text = README.read_text()
     assert text.count("<!-- bench -->") == text.count("<!-- /bench -->") == 1
