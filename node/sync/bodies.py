@@ -9,6 +9,7 @@ import asyncio
 import heapq
 from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 
 from ledger.block import Block, Certificate, Header, decode_body, decode_certificate, decode_header
 from ledger.errors import InvalidBlock, LedgerError, ProofError
@@ -68,11 +69,12 @@ class Bodies:
             for start in range(first, last + 1, BODIES_PER_FRAME)
         ]
         self._ready: dict[Height, list[Ready]] = {}
+        self._held: dict[Height, Peer] = {}
         self._next = first
         self._changed = asyncio.Event()
-        workers = [
-            asyncio.create_task(self._work(peer)) for peer in self._requests.find_able(first)
-        ]
+        able = self._requests.find_able(first)
+        quick = [peer for peer in able if not self._requests.is_slow(peer)]
+        workers = [asyncio.create_task(self._work(peer)) for peer in quick or able]
         try:
             while self._next <= last:
                 if self._next in self._ready:
@@ -108,26 +110,42 @@ class Bodies:
         """Ask one peer for range after range until there is none, or it fails."""
         try:
             while self._requests.network.peers.get(peer.address) is peer:
-                if not self._todo:
+                if not self._todo and not self._held:
                     return
-                if self._todo[0][0] > self._next + AHEAD_FRAMES * BODIES_PER_FRAME:
+                if (
+                    not self._todo
+                    or self._todo[0][0] > self._next + AHEAD_FRAMES * BODIES_PER_FRAME
+                ):
                     await asyncio.sleep(0.005)
                     continue
                 start, count = heapq.heappop(self._todo)
+                if start + count <= self._next:
+                    continue  # a peer that was silent has answered after all
+                self._held[start] = peer
                 got = 0
                 try:
                     got = await self._fetch(peer, start, count)
                 finally:
-                    if got < count:
-                        heapq.heappush(self._todo, (start + got, count - got))
+                    if self._held.get(start) is peer:
+                        del self._held[start]
+                        if got < count:
+                            heapq.heappush(self._todo, (start + got, count - got))
                 if not got:
                     return
         finally:
             self._tell()
 
+    def _hand_on(self, peer: Peer, start: Height, count: int) -> None:
+        """Let somebody else be asked for what all wait for, as this peer says nothing."""
+        if self._next == start and self._held.get(start) is peer:
+            del self._held[start]
+            heapq.heappush(self._todo, (start, count))
+            self._requests.note_slow(peer)
+
     async def _fetch(self, peer: Peer, start: Height, count: int) -> int:
         """Put an answer's blocks where the importer finds them; how many there were."""
-        answer = await self._requests.ask(peer, Kind.GET_BODIES, start, count, False)
+        silent = partial(self._hand_on, peer, start, count)
+        answer = await self._requests.ask(peer, Kind.GET_BODIES, start, count, False, silent=silent)
         rows = answer[0][:count] if answer else []
         loop = asyncio.get_running_loop()
         ready: list[Ready] = []

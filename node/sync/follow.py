@@ -150,10 +150,8 @@ class Sync:
             if not await self._catch_up():
                 await asyncio.sleep(RETRY_S)
             return self.is_behind
-        peer = self._choose_peer(first)
-        if peer is None:
-            return False
-        return await self._fetch_blocks(peer, first)
+        peers = self._choose_peers(first)
+        return await self._fetch_blocks(peers, first) if peers else False
 
     # Far behind.
 
@@ -192,7 +190,8 @@ class Sync:
         trusted = self._find_trusted()
         asked: asyncio.Task[HeadersAnswer] | None = None
         try:
-            while trusted.header.number < target:
+            # What a peer claims that was silent meanwhile is not waited for.
+            while trusted.header.number < min(target, self.best_height()):
                 first = trusted.header.number + 1
                 peer, rows = await (asked or self._ask_headers(first, target))
                 asked = None
@@ -204,7 +203,8 @@ class Sync:
                 try:
                     find_override = partial(find_validators, self._chain.genesis)
                     links, after = link_headers(trusted, rows, find_override)
-                    if after.header.number < target:  # the next ones come while these are checked
+                    if after.header.number < min(target, self.best_height()):
+                        # The next ones come while these are checked.
                         following = self._ask_headers(after.header.number + 1, target)
                         asked = asyncio.create_task(following)
                     await self._verify(links if every else find_proofs(links))
@@ -220,7 +220,7 @@ class Sync:
         finally:
             if asked is not None:
                 asked.cancel()
-        return True
+        return trusted.header.number >= target
 
     async def _ask_headers(self, first: Height, target: Height) -> HeadersAnswer:
         """Whoever was asked, None where nobody has them, and what it said."""
@@ -228,8 +228,8 @@ class Sync:
         if not able:
             return None, []
         count = min(HEADERS_PER_FRAME, target - first + 1)
-        answer = await self.requests.ask(able[0], Kind.GET_HEADERS, first, count)
-        return able[0], answer[0][:count] if answer else []
+        peer, answer = await self.requests.ask_one_of(able, Kind.GET_HEADERS, first, count)
+        return peer, answer[0][:count] if answer else []
 
     async def _verify(self, links: list[Link]) -> None:
         """Check certificates on threads. Raises ProofError."""
@@ -310,9 +310,11 @@ class Sync:
 
     # A few blocks behind.
 
-    async def _fetch_blocks(self, peer: Peer, first: Height) -> bool:
+    async def _fetch_blocks(self, peers: list[Peer], first: Height) -> bool:
         """Ask one peer for the next blocks and import them; whether to go on at once."""
-        answer = await self.requests.ask(peer, Kind.GET_BLOCKS, first, BLOCKS_PER_FRAME)
+        peer, answer = await self.requests.ask_one_of(
+            peers, Kind.GET_BLOCKS, first, BLOCKS_PER_FRAME
+        )
         for raw_block, raw_certificate in answer[0] if answer else ():
             if not self._take(peer, raw_block, raw_certificate):
                 break
@@ -327,19 +329,19 @@ class Sync:
         self.requests.note_slow(peer)
         peer.head_height = first - 1  # until its next status
 
-    def _choose_peer(self, first: Height) -> Peer | None:
-        """Who is to be asked: the one the engine named, else a quick one, else a slow one."""
+    def _choose_peers(self, first: Height) -> list[Peer]:
+        """Who is to be asked: the one the engine named, then quick ones, then slow ones."""
         wanted, self._wanted = self._wanted, None
         able = [peer for peer in self._network.peers.values() if peer.head_height >= first]
+        able.sort(key=lambda peer: (self.requests.is_slow(peer), -peer.head_height))
         if wanted is not None and wanted[0] >= first and wanted[1] is not None:
             named = self._network.peers.get(wanted[1])
             if named is not None and not self.requests.is_slow(named):
-                return named  # else it says again and again to be ahead, and shows nothing
+                # else it says again and again to be ahead, and shows nothing
+                return [named, *(peer for peer in able if peer is not named)]
         elif wanted is None and not self.is_behind:
-            return None
-        return min(
-            able, key=lambda peer: (self.requests.is_slow(peer), -peer.head_height), default=None
-        )
+            return []
+        return able
 
     def _take(self, peer: Peer, raw_block: bytes, raw_certificate: bytes) -> bool:
         """Verify one block and import it; whether the next one may follow."""

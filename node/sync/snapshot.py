@@ -13,7 +13,8 @@ held to the account's key. Source: Yellow Paper, appendix D.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from ledger.crypto.keccak import keccak256
 from ledger.errors import LedgerError, ProofError
@@ -83,15 +84,22 @@ class Snapshot:
                 await asyncio.sleep(0.002)  # others' answers may lead on
                 continue
             self._open += 1
-            left = wanted
+            left, held = wanted, [wanted]
             try:
-                left = await self._fetch(peer, wanted)
+                left = await self._fetch(peer, wanted, partial(self._hand_on, held))
             finally:
-                self._open -= 1
-                self._stack += reversed(left)
+                if held:
+                    self._open -= 1
+                    self._stack += reversed(left)
             if left == wanted:
                 self._unable.add(peer.address)
                 return
+
+    def _hand_on(self, held: list[list[Item]]) -> None:
+        """Where nothing else is left to do, let others be asked for what a silent peer was."""
+        if held and not self._stack and len(self._requests.find_able(self.height)) > 1:
+            self._open -= 1
+            self._stack += reversed(held.pop())
 
     async def _take_items(self) -> list[Item]:
         """Places to ask for. What is here already is walked through on the way."""
@@ -135,10 +143,14 @@ class Snapshot:
         yield True, self._store.staging.get_staged(trie, path)
         yield False, self._store.get_node(trie, path)
 
-    async def _fetch(self, peer: Peer, wanted: list[Item]) -> list[Item]:
+    async def _fetch(
+        self, peer: Peer, wanted: list[Item], silent: Callable[[], None]
+    ) -> list[Item]:
         """Ask for subtrees and keep what comes; what is left of them to ask for."""
         places = [[trie, path] for trie, path, _ in wanted]
-        answer = await self._requests.ask(peer, Kind.GET_STATE, self.height, self._deep, places)
+        answer = await self._requests.ask(
+            peer, Kind.GET_STATE, self.height, self._deep, places, silent=silent
+        )
         if not answer:
             return wanted
         nodes, addresses = answer

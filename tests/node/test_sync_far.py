@@ -325,6 +325,26 @@ def test_a_peer_that_stalls_is_asked_last(source: Chain, monkeypatch: pytest.Mon
     assert sum(kind is Kind.GET_BODIES for kind, _ in deaf.asked) == 1
 
 
+@pytest.mark.parametrize("kind", [Kind.GET_HEADERS, Kind.GET_BODIES, Kind.GET_STATE])
+def test_while_one_peer_says_nothing_another_is_asked(
+    source: Chain, kind: Kind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for each silent liar as long as for a slow line follows a quarter of the time."""
+    monkeypatch.setattr(requests, "SILENT_S", 0.1)
+    chain = Chain(MemoryStore(), GENESIS)
+    deaf, honest = ToyPeer(1, source), ToyPeer(2, source)
+    deaf.deaf = {kind}
+    deaf.head_height += kind is Kind.GET_HEADERS  # asked first
+    blocks = 100 if kind is Kind.GET_STATE else 0
+    network = catch_up(
+        chain, [deaf, honest], snapshot_blocks=blocks, seconds=requests.REPLY_S / 3,
+        until=lambda _: chain.head.number == BLOCKS,
+    )  # fmt: skip
+    assert kind in deaf.kinds()
+    assert chain.head == source.head
+    assert network.penalties == []
+
+
 def test_headers_kept_before_a_kill_are_not_asked_for_again(source: Chain, tmp_path: Path) -> None:
     path = tmp_path / "chain.sqlite"
     chain = Chain(SqliteStore(path), GENESIS)
