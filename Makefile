@@ -8,6 +8,7 @@ TOOLS := .tools/node
 PYODIDE := .tools/pyodide
 DATA ?=
 KEEP ?=
+CONSENSUS ?=
 
 .PHONY: demo test test-deep lint bench format clean
 
@@ -42,7 +43,7 @@ $(PYODIDE)/.installed:
 	else echo "Node.js is not here: the comparison with WebAssembly will be skipped"; fi
 
 demo: $(VENV)/.readings
-	$(BIN)/wattledger demo $(if $(DATA),--data $(DATA)) $(if $(KEEP),--keep $(KEEP))
+	$(BIN)/wattledger demo $(if $(DATA),--data $(DATA)) $(if $(KEEP),--keep $(KEEP)) $(if $(CONSENSUS),--consensus $(CONSENSUS))
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -8,7 +8,7 @@ that a wallet can sign it as well.
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ledger.encoding import abi
 from ledger.encoding.hexadecimal import decode_data, encode_data
 from ledger.errors import CryptoError, EncodingError, LedgerError
 from ledger.types import Address, Hash32
+from ledger.work import SETTLED_BLOCKS
 from node.client import Client
 from node.errors import NodeError
 
@@ -120,10 +121,12 @@ def read_payment(text: str) -> Payment:
         raise PaymentRefused(f"this is no payment message: not JSON: {error}") from error
 
 
-def read_channel(client: Client, contract: Address, channel_id: int) -> Channel:
+def read_channel(
+    client: Client, contract: Address, channel_id: int, block: str = "latest"
+) -> Channel:
     """A channel as the chain has it now. Raises NodeError where it is over or never was."""
     data = abi.selector("channel(uint256)") + abi.encode(["uint256"], [channel_id])
-    answer = client.call_contract(contract, data)
+    answer = client.call_contract(contract, data, block)
     try:
         payer, until, recipient, balance = abi.decode(
             ["address", "uint64", "address", "uint256"], answer
@@ -135,6 +138,20 @@ def read_channel(client: Client, contract: Address, channel_id: int) -> Channel:
     if payer == bytes(20):
         raise NodeError(f"channel {channel_id} is over, or was never opened")
     return Channel(payer, until, recipient, balance)
+
+
+def read_settled_channel(client: Client, contract: Address, channel_id: int) -> Channel:
+    """A channel that is open now and stays so: on a mined chain a longer branch may take back what
+    put the coins in, so that only what is settled counts. Raises NodeError."""
+    found = read_channel(client, contract, channel_id)
+    try:
+        settled = read_channel(client, contract, channel_id, "safe")
+    except NodeError as error:
+        raise PaymentRefused(
+            f"channel {channel_id} is not settled yet: wait until {SETTLED_BLOCKS} blocks stand on "
+            "the one that opened it"
+        ) from error
+    return replace(found, balance=min(found.balance, settled.balance))
 
 
 def check_payment(

@@ -209,7 +209,7 @@ def send(
     password_file: Path | None,
     rpc: str,
 ) -> None:
-    """Send AMOUNT native coins (1.5, or 10wei) and wait until that is final.
+    """Send AMOUNT native coins (1.5, or 10wei) and wait for the block they are in.
 
     \b
     Example:

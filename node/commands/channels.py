@@ -17,6 +17,7 @@ from node.channels import (
     check_payment,
     read_channel,
     read_payment,
+    read_settled_channel,
     sign_payment,
 )
 from node.client import RpcError
@@ -203,7 +204,7 @@ def accept(
     kept = Till(till)
     newest = kept.newest(client.chain_id(), contract, payment.channel_id)
     head = client.call("eth_getBlockByNumber", "latest", False)
-    found = read_channel(client, contract, payment.channel_id)
+    found = read_settled_channel(client, contract, payment.channel_id)
     worth = check_payment(
         payment, found, chain_id=client.chain_id(), contract=contract, recipient=recipient,
         taken=newest.amount if newest else 0, margin_s=margin,

@@ -17,6 +17,7 @@ from ledger.crypto.keystore import decrypt_key
 from ledger.encoding.hexadecimal import decode_quantity, encode_data, encode_quantity
 from ledger.errors import LedgerError
 from ledger.transaction import sign_transaction
+from ledger.work import SETTLED_BLOCKS
 from node.client import Client, ClientError
 from node.errors import NodeError
 
@@ -255,6 +256,24 @@ def send_transaction(
             f"{to_checksum(sender)} has no key file in {keystore} and is not unlocked at "
             f"{client.url}; see: wattledger account import"
         )
-    return client.wait_for_receipt(
-        sent, on_slow=lambda: click.echo(f"sent {sent}; waiting until it is final ...", err=True)
+    receipt = client.wait_for_receipt(
+        sent, on_slow=lambda: click.echo(f"sent {sent}; waiting for its block ...", err=True)
     )
+    for line in explain_mined(client, decode_quantity(receipt["blockNumber"])):
+        click.echo(line, err=True)
+    return receipt
+
+
+def explain_mined(client: Client, height: int) -> list[str]:
+    """What a transaction's block is worth where blocks are mined; nothing where it is final."""
+    calls = [("eth_getBlockByNumber", ("finalized", False)), ("eth_blockNumber", ())]
+    final, head = client.batch(calls)
+    if decode_quantity(final["number"]) >= height:
+        return []
+    return [
+        f"block {height} is mined, not final: a longer branch of other miners may take it away "
+        "again; the transaction then waits and comes into another block.",
+        f"It counts as settled with {SETTLED_BLOCKS} blocks (confirmations) on top of its own, "
+        f"{max(0, decode_quantity(head) - height)} by now: who mines against all others with a "
+        "tenth of their rate undoes that once in 11 million times.",
+    ]

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from ledger.genesis import ENGINES
 from node.commands.common import console
 from node.errors import NodeError
 
@@ -18,6 +19,8 @@ STORIES = ("el-dapp", "wattcoin", "microgrid", "channel", "auction")
 @click.command()
 @click.option("--data", type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Your own CSV: times, and one to four columns of watts.")  # fmt: skip
+@click.option("--consensus", default="qbft", show_default=True, type=click.Choice(ENGINES),
+              help="The engine: final blocks by votes, or proof of work.")  # fmt: skip
 @click.option("--story", type=click.Choice(STORIES),
               help="Instead: a published system's experiment, in under a minute.")  # fmt: skip
 @click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path),
@@ -28,6 +31,7 @@ STORIES = ("el-dapp", "wattcoin", "microgrid", "channel", "auction")
               help="Write what was shown to an SVG file.")  # fmt: skip
 def demo(
     data: Path | None,
+    consensus: str,
     story: str | None,
     markdown: Path | None,
     keep: Path | None,
@@ -45,15 +49,17 @@ def demo(
         raise NodeError("--markdown is for a story: name one with --story")
     if story is not None and data is not None:
         raise NodeError("a story has readings of its own: leave out --data")
+    if story is not None and consensus != "qbft":
+        raise NodeError("a story has a network of its own, which votes: leave out --consensus")
     if keep is not None and keep.exists() and any(keep.iterdir()):
         raise NodeError(f"{keep} is not empty: name a new folder")
     if picture is None:
-        show_demo(console, data, keep, story, markdown)
+        show_demo(console, data, keep, story, markdown, consensus)
         return
     # Not as a terminal: every state of the moving table would be in the picture.
     columns = STORY_COLUMNS if story else PICTURE_COLUMNS
     shown = Console(record=True, width=columns, force_terminal=False)
-    show_demo(shown, data, keep, story, markdown)
+    show_demo(shown, data, keep, story, markdown, consensus)
     title = f"wattledger demo --story {story}" if story else "wattledger demo"
     shown.save_svg(str(picture), title=title)
 
@@ -64,6 +70,7 @@ def show_demo(
     keep: Path | None,
     story: str | None = None,
     markdown: Path | None = None,
+    consensus: str = "qbft",
 ) -> None:
     """Run the demo or a story in a folder that is kept, or is gone when all went well."""
     from node.demo.stories.run import run_story
@@ -74,7 +81,7 @@ def show_demo(
         if story is not None:
             run_story(shown, folder, story, markdown)
         else:
-            run_demo(shown, folder, data)
+            run_demo(shown, folder, data, consensus)
     except (NodeError, KeyboardInterrupt):
         if (folder / "logs").exists():
             shown.print(f"what happened stands in {folder}/logs")

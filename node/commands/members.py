@@ -217,7 +217,9 @@ def override(network: Path, height: int, validators: tuple[bytes, ...]) -> None:
       wattledger network override --network network.json --height 4712 \\
         --validator 0x7099...79C8 --validator 0x3C44...93BC
     """
-    load_network_file(network)  # what is wrong with it is said before anything is changed
+    # What is wrong with the file is said before anything is changed.
+    if load_network_file(network).genesis.consensus == "pow":
+        raise NodeError(f"{network} is of a mined network: nobody votes there, there is no quorum")
     values = json.loads(network.read_bytes())
     entry = {"height": height, "validators": [to_checksum(one) for one in validators]}
     values["overrides"] = [*values.get("overrides", []), entry]

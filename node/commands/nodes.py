@@ -65,14 +65,19 @@ def new_node(network: Path, out: Path, name: str, host: str, peer_port: int, rpc
     Example:
       wattledger node new --network network.json --out node5 --name node5 --host 10.0.0.5
     """
+    from node.network_files import load_network_file
     from node.new_node import create_node
 
     made = create_node(network, out, name=name, host=host, port=peer_port, rpc_port=rpc_port)
     address = made.entry["address"]
     say(f"{name} is {address}; its files are in {out}")
-    say("let it connect, and validate once it says that it is ready, with:")
-    say(f"  wattledger network propose add-validator {address} --from ADMINISTRATOR")
-    say(f"or only follow: wattledger network propose allow-node {address} --from ADMINISTRATOR")
+    allow = f"wattledger network propose allow-node {address} --from ADMINISTRATOR"
+    if load_network_file(network).genesis.consensus == "pow":
+        say(f"let it connect and mine: {allow}")
+    else:
+        say("let it connect, and validate once it says that it is ready, with:")
+        say(f"  wattledger network propose add-validator {address} --from ADMINISTRATOR")
+        say(f"or only follow: {allow}")
     say(f"then start it there: wattledger node run --config {made.member.config_file}")
 
 

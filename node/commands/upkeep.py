@@ -102,8 +102,9 @@ def restore(config: Path, replace: bool, folder: Path) -> None:
         say("the signer record stayed: the node signs as soon as it has caught up with it")
     else:
         say(
-            "there is no signer record, for none is ever in a backup: a validator follows the "
-            "chain and signs again once others have told it which blocks it cannot have signed"
+            "there is no signer record, for none is ever in a backup: where blocks are voted on, a "
+            "validator follows the chain and signs again once others have told it which blocks it "
+            "cannot have signed"
         )
 
 
@@ -137,4 +138,4 @@ def import_(config: Path, file: Path) -> None:
     from node.block_files import import_blocks
 
     new, head = import_blocks(config, file)
-    say(f"{new} new blocks, each with its certificate; block {head} is the head")
+    say(f"{new} new blocks, each with its certificate or its work; block {head} is the head")

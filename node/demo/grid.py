@@ -25,6 +25,8 @@ HOST = "127.0.0.1"
 PERIOD_S = 3_600
 TARIFF = (0, False, [100, 300, 500], [296, 556, 916, 1_061])  # the published slabs
 READY_S = 60.0
+HASHES_PER_S = 20_000  # of each miner, a few percent of a core
+DIFFICULTY = 40_000  # of four such miners a block in half a second
 # Below the ports that systems give to outgoing connections (Linux's begin at 32,768): one of those
 # could take a port between our looking and a node's listening.
 PORTS_FROM, PORTS_TO = 10_000, 32_000
@@ -64,6 +66,10 @@ class Grid:
     meters: list[Meter] = field(default_factory=list)
     _clients: dict[int, Client] = field(default_factory=dict)
 
+    @property
+    def is_mined(self) -> bool:
+        return self.network.genesis.consensus == "pow"
+
     def url(self, index: int) -> str:
         return f"http://{HOST}:{self.network.members[index].rpc_port}"
 
@@ -84,7 +90,7 @@ class Grid:
         self.processes.stop()
 
 
-def make_grid(folder: Path) -> Grid:
+def make_grid(folder: Path, consensus: str = "qbft") -> Grid:
     """Write the files of a network in `folder`/network; nothing runs yet."""
     (folder / "logs").mkdir(parents=True)
     operator = secrets.token_bytes(32)
@@ -98,6 +104,9 @@ def make_grid(folder: Path) -> Grid:
         block_period_ms=0,
         round_timeout_ms=400,  # on one machine; a dead proposer is passed over soon
         simulated=True,
+        consensus=consensus,
+        difficulty=DIFFICULTY,
+        settings={"miner.hashes_per_s": HASHES_PER_S} if consensus == "pow" else None,
         rpc_port=ports[0],
         peer_port=ports[NODES],
     )
@@ -166,7 +175,7 @@ def call(grid: Grid, client: Client, signature: str, *arguments: object) -> None
 
 
 def send(grid: Grid, client: Client, to: bytes | None, data: bytes) -> str:
-    """Sign as the operator, send, wait until it is final; the new contract's address, if any."""
+    """Sign as the operator, send, wait for its block; the new contract's address, if any."""
     sender = address_of(grid.operator)
     request = {"from": encode_data(sender), "data": encode_data(data)}
     if to is not None:

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ledger.crypto.address import to_checksum
+from ledger.work import SETTLED_BLOCKS
 from node.billing.render import bill_table, format_kwh
 from node.billing.sources import follow_chain
 from node.client import ClientError
@@ -52,13 +53,13 @@ class Accidents:
     waiting_max: int = 0
 
 
-def run_demo(console: Console, folder: Path, own: Path | None) -> None:
+def run_demo(console: Console, folder: Path, own: Path | None, consensus: str = "qbft") -> None:
     """The whole story in `folder`. Raises NodeError where something is not as it must be."""
     began = time.monotonic()
     households = prepare_households(folder / "readings", own)
     hours = sum(one.hours for one in households)
     console.rule("[bold]1. Four peers form a network")
-    grid = make_grid(folder)
+    grid = make_grid(folder, consensus)
     try:
         for index in range(NODES):
             grid.start_node(index)
@@ -67,7 +68,10 @@ def run_demo(console: Console, folder: Path, own: Path | None) -> None:
         console.rule("[bold]2. A contract in Python, a tariff, and a meter for each household")
         deploy_metering(grid, households)
         show_households(console, grid)
-        console.rule(f"[bold]3. {hours:,} hours of readings, each signed by its meter and final")
+        outcome = "settled by work" if grid.is_mined else "final"
+        console.rule(
+            f"[bold]3. {hours:,} hours of readings, each signed by its meter and {outcome}"
+        )
         accidents = watch_month(console, grid)
         console.rule("[bold]4. Every bill proved from the network file alone")
         console.print(
@@ -214,10 +218,19 @@ def check_nodes_agree(console: Console, grid: Grid) -> None:
         raise NodeError(
             f"{', '.join(behind)} did not reach block {height}; see {grid.processes.logs}"
         )
+    if grid.is_mined:  # of two last blocks found at once each node keeps the one it saw first
+        height -= SETTLED_BLOCKS
     hashes = {block_at(grid.client(index), height) for index in range(NODES)}
     if len(hashes) != 1:
         raise NodeError(f"the nodes disagree about block {height}: {sorted(hashes)}")
     console.print(f"all {NODES} nodes have block {height:,}: {hashes.pop()}")
+    if grid.is_mined:
+        calls = [grid.client(index).call("wattledger_status") for index in range(NODES)]
+        beside = max(status["sideBlocks"] for status in calls)
+        console.print(
+            f"{SETTLED_BLOCKS} blocks stand on it; {beside} more were mined beside the chain and "
+            "count for nothing, what they held was mined again"
+        )
 
 
 def prove_bills(console: Console, grid: Grid) -> None:

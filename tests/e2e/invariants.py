@@ -17,8 +17,9 @@ DESCRIPTORS_MAX = 150
 """Some 20 of a node, its peers twice while they redial, and this test's clients."""
 
 
-def check_town(town: Town, load: Load, *, evidence: bool = False) -> None:
-    """S1 to S5 and R, on a network that has healed; the first node is stopped for S4."""
+def check_town(town: Town, load: Load, *, evidence: bool = False) -> int:
+    """S1 to S5 and R, on a network that has healed; the first node is stopped for S4. How many
+    votes were looked at."""
     load.stop()
     assert load.receipts, "the load saw no receipt"
     assert not load.unexpected, load.unexpected[:5]
@@ -27,7 +28,7 @@ def check_town(town: Town, load: Load, *, evidence: bool = False) -> None:
     until(lambda: min(town.heights()) >= top, HEAL_S, f"block {top} everywhere")
     check_one_hash(town, top)
     check_receipts(town, load)
-    check_votes(town)
+    votes = check_votes(town)
     for index in range(town.size):
         status = town.client(index).call("wattledger_status")
         assert status["trouble"] is None
@@ -38,6 +39,7 @@ def check_town(town: Town, load: Load, *, evidence: bool = False) -> None:
         assert "internal error" not in text and "Traceback" not in text, text[-3_000:]
     town.processes.stop("node1")
     check_execution(town, 0, top)
+    return votes
 
 
 def check_one_hash(town: Town, top: int) -> None:

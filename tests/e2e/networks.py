@@ -1,6 +1,7 @@
 """Networks of real processes for end-to-end tests, and a chain read through JSON-RPC alone."""
 
 import json
+import os
 import secrets
 import time
 import urllib.request
@@ -20,6 +21,8 @@ from node.network_files import create_network
 
 READY_S = 60.0
 STOP_S = 60.0
+PATIENCE_MAX = 6.0
+"""On a machine with more to do than that, what is late is late."""
 RECORDED = "0x" + keccak(text="Recorded(address,address,uint32,uint64,uint64,uint8)").hex()
 LOG_RANGE_BLOCKS = 1_000
 BATCH = 100
@@ -95,16 +98,31 @@ def await_ready(grid: Grid) -> None:
         until(connected, READY_S, f"node {index + 1} and its peers")
 
 
-def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
-    """The first true answer of `condition`; a node that does not answer yet is asked again."""
-    deadline = time.monotonic() + seconds
+def patience() -> float:
+    """By how much anything takes longer here than on a machine that has nothing else to do: by
+    Linux's own count of the tasks that want to run, to a core. 1 where there are cores enough."""
+    return min(PATIENCE_MAX, max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1)))
+
+
+def until(
+    condition: Callable[[], Any], seconds: float, what: str, progress: Callable[[], Any] = int
+) -> Any:
+    """The first true answer of `condition`; a node that does not answer yet is asked again.
+
+    `seconds` are those of a machine of our own, see `patience`, and begin anew whenever `progress`
+    has another answer.
+    """
+    began, stands_at = time.monotonic(), progress()
     while True:
         try:
             if answer := condition():
                 return answer
         except (ClientError, OSError) as error:
             what = f"{what.split(' (')[0]} ({error})"
-        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
+        if progress() != stands_at:
+            began, stands_at = time.monotonic(), progress()
+        waited = time.monotonic() - began
+        assert waited < seconds * patience(), f"waited {waited:.0f} s for {what}"
         time.sleep(0.05)
 
 

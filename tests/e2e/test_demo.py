@@ -20,14 +20,17 @@ DEMO_S = 300  # 120 on two idle cores; tests run two at a time
 
 
 @pytest.mark.timeout(DEMO_S + 120)
-def test_the_demo_ends_well_and_its_sums_are_those_of_the_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize("consensus", ["qbft", pytest.param("pow", marks=pytest.mark.deep)])
+def test_the_demo_ends_well_and_its_sums_are_those_of_the_files(
+    tmp_path: Path, consensus: str
+) -> None:
     try:
         distribution("eemeter")
     except PackageNotFoundError:
         pytest.skip("the demo's readings, the package eemeter, are not installed")
     kept = tmp_path / "kept"
     demo = subprocess.run(
-        [sys.executable, "-m", "node", "demo", "--keep", str(kept)],
+        [sys.executable, "-m", "node", "demo", "--keep", str(kept), "--consensus", consensus],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -38,6 +41,8 @@ def test_the_demo_ends_well_and_its_sums_are_those_of_the_files(tmp_path: Path) 
     assert "Traceback" not in demo.stdout + demo.stderr
     for words in ("is killed", "is cut off", "has caught up", "all 4 nodes have block", "Done in"):
         assert words in demo.stdout
+    assert ("12 blocks stand on it" in demo.stdout) is (consensus == "pow")
+    assert ("hashes of work on average" in demo.stdout) is (consensus == "pow")
     for log in (kept / "logs").glob("*.log"):
         assert "internal error" not in log.read_text(errors="replace"), log.name
         assert "Traceback" not in log.read_text(errors="replace"), log.name

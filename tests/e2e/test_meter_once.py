@@ -10,6 +10,7 @@ import json
 import random
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -145,8 +146,9 @@ def two_houses(folder: Path, speed: int) -> list[Source]:
 class MeterProcess:
     """One process with a [[meter]] for each source, reached through a wire that can be cut."""
 
-    def __init__(self, grid: Grid, sources: list[Source]) -> None:
+    def __init__(self, grid: Grid, sources: list[Source], urls: Sequence[str] = ()) -> None:
         self.grid = grid
+        self.urls = list(urls) or [f"http://127.0.0.1:{grid.relay_ports[0]}"]
         self.sources = sources
         self.folder = grid.folder / "meters"
         self.folder.mkdir()
@@ -162,7 +164,7 @@ class MeterProcess:
             'status_file = "status.json"\nstatus_s = 1\n'
             '\n[defaults]\nsource = "replay"\nresend_s = 1\npoll_ms = 20\n'
             f'contract = "{to_checksum(self.grid.contract)}"\n'
-            f'nodes = ["http://127.0.0.1:{self.grid.relay_ports[0]}"]\n'
+            f"nodes = {json.dumps(self.urls)}\n"
         ]
         for index, (key, source) in enumerate(zip(self.keys, self.sources, strict=True)):
             file = self.folder / f"{index}.key"

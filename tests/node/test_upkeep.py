@@ -153,7 +153,7 @@ def test_blocks_travel_in_a_file(exported: Any) -> None:
     network, path, fresh = exported
     config = network.members[fresh].config_file
     said = succeed("node", "import", "--config", config, path)
-    assert said == "5 new blocks, each with its certificate; block 5 is the head\n"
+    assert said == "5 new blocks, each with its certificate or its work; block 5 is the head\n"
     assert succeed("node", "import", "--config", config, path).startswith("0 new blocks")
     stores = [SqliteStore(store_of(network, index)) for index in (0, fresh)]
     headers = [[store.get_header(height) for height in range(6)] for store in stores]

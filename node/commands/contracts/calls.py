@@ -164,7 +164,7 @@ def send(
     rpc: str,
     as_json: bool,
 ) -> None:
-    """Send a transaction to a METHOD that writes, and wait until it is final.
+    """Send a transaction to a METHOD that writes, and wait for its block.
 
     \b
     Example:
