@@ -47,11 +47,11 @@ class Words(Contract):
     @write
     def look(self, first: uint256, count: uint256, step: uint256) -> None:
         for i in range(count):
-            c = coin_balance(address(bytes32(first + i * step)[12:32]))
+            c = coin_balance(address(bytes(bytes32(first + i * step))[12:32]))
     @write
     def give(self, first: uint256, count: uint256, step: uint256) -> None:
         for i in range(count):
-            self.send(address(bytes32(first + i * step)[12:32]), 1)
+            self.send(address(bytes(bytes32(first + i * step))[12:32]), 1)
     @write
     def nothing(self) -> None:
         pass

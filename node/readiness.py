@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 AGAIN_S = 10.0
 """After a transaction that came into no block: a head that is not recent any more, say."""
 GAS = 5_000_000
-"""A third of a block by default; walking the lists of 100 validators takes a tenth of it."""
+"""A fifth of a block by default; walking the lists of 100 validators takes a tenth of it."""
 
 
 class Readiness:
