@@ -184,14 +184,9 @@ class Chain(History):
         if block.header.parent_hash != self.head.hash:
             raise InvalidBlock(f"block {block.number} does not follow our head")
         execution = self._executions.get(self._key(block.header)) or self._execute(block)
-        self.store.append_block(
-            block.number,
-            block.hash,
-            block.header.encode(),
-            encode_body(block.transactions),
-            certificate.encode() if certificate else b"",
-            lease,
-        )
+        header, body = block.header.encode(), encode_body(block.transactions)
+        seal = certificate.encode() if certificate else b""
+        self.store.append_block(block.number, block.hash, header, body, seal, lease)
         self._advance(block, execution)
         self._flush_full()
         return Committed(block, execution.receipts, self.validators)

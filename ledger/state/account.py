@@ -34,14 +34,9 @@ def is_empty(account: Account) -> bool:
 
 
 def encode_account(account: Account) -> bytes:
-    return rlp.encode(
-        (
-            rlp.encode_uint(account.nonce),
-            rlp.encode_uint(account.balance),
-            account.storage_root,
-            account.code_hash,
-        )
-    )
+    nonce, balance, storage_root, code_hash = account
+    number = rlp.encode_bytes(rlp.encode_uint(nonce)) + rlp.encode_bytes(rlp.encode_uint(balance))
+    return rlp.encode_list_payload(number + b"\xa0" + storage_root + b"\xa0" + code_hash)
 
 
 def decode_account(raw: bytes) -> Account:

@@ -11,7 +11,6 @@ from functools import lru_cache
 from typing import Protocol
 
 from ledger.crypto.keccak import keccak256
-from ledger.encoding import rlp
 from ledger.errors import StoreError
 from ledger.state.account import EMPTY_CODE_HASH, Account, decode_account, encode_account, is_empty
 from ledger.trie.batch import Changes
@@ -22,7 +21,7 @@ from ledger.types import Address, Hash32, Slot, Word
 
 WORD_MAX = 2**256 - 1
 HASHED_KEYS_MAX = 16_384  # addresses and slots of a dozen blocks; about 250 bytes each
-WORDS_KEPT_MAX = 8_192  # of the head: those of 1,000 meters and more; about 300 bytes each
+WORDS_KEPT_MAX = 8_192  # of the head, and one block's: of 1,000 meters and more; 300 bytes each
 ACCOUNTS_KEPT_MAX = 4_096  # of the head; about 300 bytes each
 
 # The tries know addresses and slots by their hash; the same ones come back block after block.
@@ -59,13 +58,14 @@ class StateCache:
     again block after block, and a walk down the tries for each took a sixth of an execution.
     """
 
-    __slots__ = ("accounts", "nodes", "root", "words")
+    __slots__ = ("_words", "accounts", "nodes", "root", "words")
 
     def __init__(self) -> None:
         self.nodes = NodeCache()
         self.root: Hash32 | None = None
         self.accounts: dict[Address, Account] = {}
-        self.words: dict[tuple[Address, Slot], Word] = {}
+        self.words: dict[Address, dict[Slot, Word]] = {}
+        self._words = 0  # in all of them
 
     def adopt(self, changes: StateChanges) -> None:
         """These changes are the head now: let go of what they replaced, once."""
@@ -73,11 +73,12 @@ class StateCache:
         if self.root != changes.parent:
             self.accounts.clear()
             self.words.clear()
+            self._words = 0
         self.root = changes.root
         for address, account, words in changes.values:
             self.keep_account(address, account)
-            for slot, word in words.items():
-                self.keep_word(address, slot, word)
+            if words:
+                self.keep_words(address, words)
         changes.values.clear()
 
     def keep_account(self, address: Address, account: Account) -> None:
@@ -86,11 +87,15 @@ class StateCache:
             self.accounts.clear()
         self.accounts[address] = account
 
-    def keep_word(self, address: Address, slot: Slot, word: Word) -> None:
-        """A word of the state under `root`; when there are too many, begin anew."""
-        if len(self.words) >= WORDS_KEPT_MAX:
+    def keep_words(self, address: Address, words: dict[Slot, Word]) -> None:
+        """Words of the state under `root`; when there are too many, begin anew with these."""
+        if self._words + len(words) > WORDS_KEPT_MAX:
             self.words.clear()
-        self.words[address, slot] = word
+            self._words = 0
+        kept = self.words.setdefault(address, {})
+        self._words -= len(kept)
+        kept.update(words)
+        self._words += len(kept)
 
 
 class _Entry:
@@ -123,16 +128,9 @@ class State:
     """
 
     __slots__ = (
-        "_accounts",
-        "_base",
-        "_cache",
-        "_codes",
-        "_dirty",
-        "_entries",
-        "_forgotten",
-        "_journal",
+        "_accounts", "_base", "_cache", "_codes", "_dirty", "_entries", "_forgotten", "_journal",
         "_reader",
-    )
+    )  # fmt: skip
 
     def __init__(
         self, reader: StateReader, root: Hash32 = EMPTY_ROOT, cache: StateCache | None = None
@@ -322,12 +320,13 @@ class State:
         a state that is read from elsewhere overrides this."""
         cache = self._cache
         is_head = cache.root == self._base
-        word = cache.words.get((address, slot)) if is_head else None
+        kept = cache.words.get(address) if is_head else None
+        word = kept.get(slot) if kept is not None else None
         if word is None:
             leaf = self._storage(address, self._entries[address]).get(hash_key(slot))
             word = _decode_word(leaf) if leaf is not None else 0
             if is_head:
-                cache.keep_word(address, slot, word)
+                cache.keep_words(address, {slot: word})
         return word
 
     def _storage(self, address: Address, entry: _Entry) -> Trie:
@@ -352,7 +351,10 @@ def _commit_trie(trie: Trie, nodes: Changes, superseded: list[Fragment]) -> Hash
 
 
 def _encode_word(word: Word) -> bytes:
-    return rlp.encode_bytes(rlp.encode_uint(word)) if word else b""
+    if word < 0x80:
+        return word.to_bytes(1, "big") if word else b""
+    size = (word.bit_length() + 7) // 8  # written out: each word that a block writes passes here
+    return (0x80 + size).to_bytes(1, "big") + word.to_bytes(size, "big")
 
 
 def _decode_word(leaf: bytes) -> Word:

@@ -29,7 +29,7 @@ from ledger.store.branches import Draft, SqliteBranches, drop_blocks, rewind_sta
 from ledger.store.database import Database
 from ledger.store.paths import pack_path
 from ledger.store.staging import SqliteStaging, adopt
-from ledger.store.undo import Entry, encode_undo, find_in_row, pack_entries, read_node_at
+from ledger.store.undo import Entry, encode_versions, find_in_row, read_node_at
 from ledger.types import Hash32, Height
 
 SCHEMA_VERSION = 1
@@ -306,34 +306,26 @@ class SqliteStore:
 
     def _write_nodes(self, connection: sqlite3.Connection, batch: StateBatch) -> None:
         """The newest version of each node, and before each height what it was."""
-        newest: dict[NodeKey, bytes | None] = {}
-        keys: dict[NodeKey, tuple[int, bytes]] = {}
-        undo: dict[tuple[NodeKey, int], tuple[list[Height], list[bytes | None]]] = {}
+        versions: dict[NodeKey, list[tuple[Height, bytes | None]]] = {}
         for height, nodes in batch.nodes:
             for key, node in nodes.items():
-                if key in newest:
-                    old = newest[key]
+                if key in versions:
+                    versions[key].append((height, node))
                 else:
-                    keys[key] = self._number_trie(connection, key[0]), pack_path(key[1])
-                    row = connection.execute(_NODE, keys[key]).fetchone()
-                    old = None if row is None else row[0]
-                newest[key] = node
-                if height > 0 and old != node:
-                    kind, data = encode_undo(old, node)
-                    heights, entries = undo.setdefault((key, kind), ([], []))
-                    heights.append(height)
-                    entries.append(data)
-        connection.executemany(
-            "INSERT INTO undo VALUES (?, ?, ?, ?, ?)",
-            sorted(
-                (*keys[key], kind, heights[-1], pack_entries(heights, entries))
-                for (key, kind), (heights, entries) in undo.items()
-            ),
-        )
-        rows = sorted((*keys[key], node) for key, node in newest.items() if node is not None)
-        gone = sorted(keys[key] for key, node in newest.items() if node is None)
-        connection.executemany("INSERT OR REPLACE INTO node VALUES (?, ?, ?)", rows)
-        connection.executemany("DELETE FROM node WHERE trie = ? AND path = ?", gone)
+                    versions[key] = [(height, node)]
+        undo, rows, gone = [], [], []
+        for (trie, path), changed in versions.items():
+            place = self._number_trie(connection, trie), pack_path(path)
+            found = connection.execute(_NODE, place).fetchone()
+            old, newest = found and found[0], changed[-1][1]
+            undo += [(*place, *row) for row in encode_versions(old, changed)]
+            if newest is None:
+                gone.append(place)
+            else:
+                rows.append((*place, newest))
+        connection.executemany("INSERT INTO undo VALUES (?, ?, ?, ?, ?)", sorted(undo))
+        connection.executemany("INSERT OR REPLACE INTO node VALUES (?, ?, ?)", sorted(rows))
+        connection.executemany("DELETE FROM node WHERE trie = ? AND path = ?", sorted(gone))
 
     def _find_trie(self, address: bytes) -> int | None:
         number = self._tries.get(address)

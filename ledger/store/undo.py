@@ -36,8 +36,6 @@ _WINDOW_BITS, _MEMORY_LEVEL = 12, 4
 _match_branch = re.compile(rb"(?:\x80|\xa0.{32}){16}\x80\Z", re.DOTALL).match
 _find_children = re.compile(rb"\x80|\xa0.{32}", re.DOTALL).findall
 _ABSENT = b"\x80"
-_SHORT_PATHS = frozenset(range(0x81, 0xA0))
-"""First bytes of items of 1 to 31 bytes, with which no branch of hashes begins."""
 _FULL_BRANCH_BYTES = 3 + 16 * 33 + 1
 _FULL_BRANCH_PREFIXES = b"\xa0" * 16 + _ABSENT
 
@@ -60,18 +58,41 @@ def encode_undo(old: bytes | None, new: bytes | None) -> tuple[int, bytes | None
     """Kind and data of the entry that leads from `new` back to `old`."""
     if old is None or new is None:
         return WHOLE, old
-    start = _payload_start(old)
-    if len(old) == len(new) and old[start] in _SHORT_PATHS:
-        # A leaf with another value, which most changes are: seen without looking at all of it.
-        split = start + old[start] - 0x7F
-        if old[:split] == new[:split]:
-            return DELTA, _SECOND_ITEM + old[split:]
     if _is_branch(old):
         return (DELTA, _BRANCH + keccak256(old)) if _is_branch(new) else (WHOLE, old)
     split, other = _find_second_item(old), _find_second_item(new)
     if split and other and old[_payload_start(old) : split] == new[_payload_start(new) : other]:
         return DELTA, _SECOND_ITEM + old[split:]
     return WHOLE, old
+
+
+def encode_versions(
+    old: bytes | None, versions: Sequence[tuple[Height, bytes | None]]
+) -> list[tuple[int, Height, bytes]]:
+    """The rows (kind, height of the last, entries) that lead back through a path's versions to
+    `old`; genesis is never undone."""
+    kinds: list[tuple[list[Height], list[bytes | None]]] = [([], []), ([], [])]
+    data: bytes | None
+    split, was_branch = 0, False
+    for height, new in versions:
+        if height > 0 and new != old:
+            # Most are a leaf with another value, or a branch of hashes: known from the one before.
+            if new and old and split and len(old) == len(new) and old[:split] == new[:split]:
+                kind, data = DELTA, _SECOND_ITEM + old[split:]
+            elif new and old and was_branch and _is_branch(new):
+                kind, data = DELTA, _BRANCH + keccak256(old)
+            else:
+                kind, data = encode_undo(old, new)
+                split = _find_second_item(new) if new and kind == DELTA else 0
+                was_branch = kind == DELTA and not split
+            kinds[kind][0].append(height)
+            kinds[kind][1].append(data)
+        old = new
+    return [
+        (kind, heights[-1], pack_entries(heights, data))
+        for kind, (heights, data) in enumerate(kinds)
+        if heights
+    ]
 
 
 def pack_entries(heights: Sequence[Height], data: Sequence[bytes | None]) -> bytes:

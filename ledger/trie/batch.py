@@ -23,6 +23,7 @@ from ledger.trie.nodes import (
     Leaf,
     Node,
     Path,
+    encode_leaf,
     encode_node,
     is_stored,
     value_of,
@@ -140,7 +141,8 @@ class Batch:
             else:
                 old = known(fragment) or self._load(fragment, path, below)
             if type(old) is Leaf and end - low == 1 and old.path == path[below:]:
-                new = _rewrite(old, writes[low][1])  # most writes of a meter end here
+                item = writes[low][1]  # most writes of a meter end here
+                new = old if item == old.value else Leaf(old.path, item, old.head) if item else None
             else:
                 new = self._update(old, below, low, end)
             if new is not old:
@@ -158,8 +160,18 @@ class Batch:
         """The branch with these children and this value in place."""
         filled = branch.copy()
         filled[VALUE] = value
+        put = self._put_top if len(prefix) + 1 < TOP_DEPTH else self._put_rest
         for nibble, node in changed.items():
-            filled[nibble] = self._seal(node, prefix + _NIBBLES[nibble], branch[nibble])
+            path = prefix + _NIBBLES[nibble]
+            if type(node) is Leaf and node.head:  # `_seal` written out: most nodes are these
+                raw = encode_leaf(node.head, node.value)
+                if len(raw) > EMBEDDED_SIZE_MAX:
+                    fragment = filled[nibble] = b"\xa0" + keccak256(raw)
+                    self.changes[self._trie_id, path] = raw
+                    self.superseded.append(branch[nibble])
+                    put(fragment, node)
+                    continue
+            filled[nibble] = self._seal(node, path, branch[nibble])
         return filled
 
     def _shrink(
@@ -209,7 +221,9 @@ class Batch:
             if leaf is None:
                 return Leaf(path[depth:], value) if value else None
             if leaf.path == path[depth:]:
-                return _rewrite(leaf, value)
+                if value == leaf.value:
+                    return leaf
+                return Leaf(leaf.path, value, leaf.head) if value else None
         entries: list[Entry] = [write for write in self._writes[low:high] if write[1]]
         if leaf is not None:
             own = path[:depth] + leaf.path
@@ -297,17 +311,6 @@ class Batch:
         if is_stored(old):
             self.superseded.append(old)
             self.changes[self._trie_id, path] = None
-
-
-def _rewrite(leaf: Leaf, value: bytes) -> Leaf | None:
-    """The leaf with another value: itself if that is the same, None if there is none."""
-    if value == leaf.value:
-        return leaf
-    if not value:
-        return None
-    new = Leaf(leaf.path, value)
-    new.head = leaf.head
-    return new
 
 
 _NIBBLES = tuple(bytes([nibble]) for nibble in range(16))

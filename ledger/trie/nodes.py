@@ -41,9 +41,6 @@ _FLAGS = ((b"\0\0", b"\x01"), (b"\x02\0", b"\x03"))  # by kind (extension, leaf)
 # Sixteen hashes or nothing, and no value: all branches of a secure trie but a few at its bottom.
 # Taken apart by a pattern they cost a third; cold reads are mostly that.
 _PLAIN_BRANCH = compile_pattern(rb"(\x80|\xa0.{32})" * 16 + rb"\x80", DOTALL)
-_LIST_PREFIXES = tuple(
-    rlp.encode_list_payload(bytes(size))[: -size or None] for size in range(16 * 33 + 2)
-)
 
 
 class Leaf:
@@ -51,10 +48,10 @@ class Leaf:
 
     __slots__ = ("head", "path", "value")
 
-    def __init__(self, path: Path, value: bytes) -> None:
+    def __init__(self, path: Path, value: bytes, head: bytes = b"") -> None:
         self.path = path
         self.value = value
-        self.head = b""
+        self.head = head
         """The RLP of the packed path once it was needed: it outlives the value."""
 
 
@@ -94,6 +91,11 @@ def unpack_path(packed: bytes) -> tuple[Path, bool]:
     return nibbles[2:], is_leaf
 
 
+def encode_leaf(head: bytes, value: bytes) -> bytes:
+    """The RLP of a leaf, whose packed path is encoded already."""
+    return rlp.encode_list_payload(head + rlp.encode_bytes(value))
+
+
 def encode_node(node: Node) -> bytes:
     """The RLP of a node."""
     if type(node) is list:
@@ -101,13 +103,10 @@ def encode_node(node: Node) -> bytes:
     elif type(node) is Leaf:
         if not node.head:
             node.head = rlp.encode_bytes(pack_path(node.path, is_leaf=True))
-        payload = node.head + rlp.encode_bytes(node.value)
+        return encode_leaf(node.head, node.value)
     else:
         assert type(node) is Extension
         payload = rlp.encode_bytes(pack_path(node.path, is_leaf=False)) + node.child
-    size = len(payload)
-    if size < len(_LIST_PREFIXES):  # three times as fast as working the prefix out
-        return _LIST_PREFIXES[size] + payload
     return rlp.encode_list_payload(payload)
 
 
@@ -115,7 +114,7 @@ def decode_node(raw: bytes) -> Node:
     """The node that `raw` is the canonical RLP of. Raises EncodingError on anything else."""
     start = 2 if raw[:1] == b"\xf8" else 3
     plain = _PLAIN_BRANCH.fullmatch(raw, start)
-    if plain is not None and raw[:start] == _LIST_PREFIXES[len(raw) - start]:
+    if plain is not None and raw == rlp.encode_list_payload(raw[start:]):
         return [*plain.groups(), EMPTY]
     items = rlp.decode_list(raw)
     if len(items) == BRANCH_SIZE and isinstance(items[VALUE], bytes):
