@@ -1,7 +1,8 @@
 """Transactions on their way into the pool, from clients and from peers alike.
 
-A batch is decoded, its senders recovered on threads (the library lets go of the interpreter there),
-and then added in one go. Not here: the pool's own rules (`ledger.pool`), flooding (`gossip`).
+A batch is decoded, its senders recovered on threads (the library lets go of the interpreter there)
+or, under load, in a process (`senders`), and then added in one go. Not here: the pool's own rules
+(`ledger.pool`), flooding (`gossip`).
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from ledger.state.state import State
 from ledger.transaction import Transaction, decode_transaction, recover_senders
 from ledger.types import Hash32
 from node.peers.connection import Peer
+from node.senders import WAITING_MIN, SenderProcess
 
 RECOVERED_AT_ONCE = 50
 """Signatures of one task on a thread: 3 ms of work beside 0.1 ms to hand it over and back."""
@@ -32,12 +34,24 @@ class Intake:
     """Adds transactions to the pool and tells `on_taken` which were new, and from whom."""
 
     def __init__(
-        self, get_state: GetState, pool: Pool, executor: Executor, on_taken: OnTaken
+        self,
+        get_state: GetState,
+        pool: Pool,
+        executor: Executor,
+        on_taken: OnTaken,
+        apart: SenderProcess | None = None,
     ) -> None:
         self._get_state = get_state
         self._pool = pool
         self._executor = executor
         self._on_taken = on_taken
+        self._apart = apart
+        self._recovering = 0
+
+    async def stop(self) -> None:
+        """Let the process go, if there is one."""
+        if self._apart is not None:
+            await self._apart.stop()
 
     async def submit(self, raws: Sequence[bytes]) -> list[Transaction | Exception]:
         """For each raw transaction what was taken, or the LedgerError that says why not."""
@@ -69,6 +83,20 @@ class Intake:
     async def _recover(self, transactions: list[Transaction]) -> None:
         if len(transactions) < RECOVERED_HERE:
             recover_senders(transactions)
+            return
+        self._recovering += len(transactions)
+        try:
+            await self._recover_many(transactions)
+        finally:
+            self._recovering -= len(transactions)
+
+    async def _recover_many(self, transactions: list[Transaction]) -> None:
+        apart = self._apart
+        if (
+            apart is not None
+            and (apart.is_running or self._recovering >= WAITING_MIN)
+            and await apart.recover(transactions)
+        ):
             return
         loop = asyncio.get_running_loop()
         await asyncio.gather(

@@ -45,6 +45,7 @@ from node.peers.identity import load_or_make_certificate, make_peer_tls
 from node.peers.network import PeerNetwork
 from node.recent import RecentBlocks, Withdrawn, make_full
 from node.rpc.filters import Filters
+from node.senders import SenderProcess
 from node.status import describe_node, describe_peers, describe_sync, explain
 from node.sync import Sync, SyncSettings
 from node.sync.adopt import adopt_snapshot
@@ -101,7 +102,9 @@ class Node:
         self.filters = Filters(config.rpc_filter_minutes * 60)
         self._head_state: State | None = None
         self._head_state_reads = 0
-        self.intake = Intake(self.head_state, self.pool, self._executor, self._transactions_taken)
+        self.intake = Intake(
+            self.head_state, self.pool, self._executor, self._transactions_taken, SenderProcess(log)
+        )
         self.exchange = Exchange(self)
         self.network = self._make_network(private_key)
         self.compact = Compact(self.pool.get, lambda: self.chain.head.number, self.exchange.deliver)
@@ -111,14 +114,12 @@ class Node:
         self.history = History(self.chain, self.sync, config.store_bodies_days, log)
         self.engine, self.interpreter = make_engine(self, private_key)
         self.watch = Watch(self, private_key)
-        self._flushed_height = self.chain.head.number
+        self._flushed_height = self._head_at_tick = self._head_said = self.chain.head.number
         self._flushed_at = time.monotonic()
         self._unflushed_transactions = 0
         self._work_told = False
         self._catching_up = False
-        self._head_at_tick = self.chain.head.number
         self._ticks = 0
-        self._head_said = self.chain.head.number
         self._transactions_since_said = 0
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -172,8 +173,7 @@ class Node:
             asyncio.create_task(self._keep_running("tick", self._keep_ticking)),
         ]
         if not self.chain.is_mined:  # a reorganisation may need any body
-            history = self._keep_running("history", self.history.run)
-            self._tasks.append(asyncio.create_task(history))
+            self._tasks.append(asyncio.create_task(self._keep_running("history", self.history.run)))
 
     async def stop(self) -> None:
         """Stop cleanly: the note of it, filters and state are on disk when this returns."""
@@ -181,6 +181,7 @@ class Node:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.interpreter.stop()
+        await self.intake.stop()
         await self.network.stop()
         if isinstance(self.interpreter, MinedInterpreter):
             await self.interpreter.mining.close()

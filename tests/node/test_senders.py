@@ -1,0 +1,95 @@
+"""The process that recovers senders: what it says, how it ends, and what is done without it."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from ledger.chain import Chain
+from ledger.crypto.address import address_of
+from ledger.errors import InvalidSignature
+from ledger.genesis import Genesis
+from ledger.pool import Pool
+from ledger.store.memory import MemoryStore
+from ledger.transaction import Transaction, decode_transaction, sign_transaction
+from node import senders
+from node.intake import Intake
+from node.log import Log
+from node.senders import WAITING_MIN, SenderProcess
+
+KEY = bytes([7]) * 32
+GENESIS = Genesis(name="test", chain_id=1947, timestamp=1, validators=(address_of(KEY),))
+
+
+def sign(nonce: int) -> bytes:
+    to = address_of(KEY)
+    return sign_transaction(KEY, chain_id=1947, nonce=nonce, to=to, gas=21_000).raw
+
+
+def spoil(raw: bytes) -> bytes:
+    """The same with an r that is no point of the curve: nobody signed it."""
+    for last in range(256):
+        bad = raw[:-34] + bytes([last]) + raw[-33:]
+        try:
+            assert decode_transaction(bad).sender
+        except InvalidSignature:
+            return bad
+    raise AssertionError("every r is a point")
+
+
+def test_it_tells_hash_and_sender_as_they_are_and_nobody_where_nobody_signed() -> None:
+    raws = [sign(0), spoil(sign(1)), sign(2)]
+    made = [decode_transaction(raw) for raw in raws]
+
+    async def story() -> None:
+        process = SenderProcess(Log("error"))
+        batches = [made[:1], made[1:]]  # asked together, answered in order
+        assert all(await asyncio.gather(*(process.recover(batch) for batch in batches)))
+        assert process.is_running
+        await process.stop()
+        assert not process.is_running
+
+    asyncio.run(story())
+    assert [one._hash for one in made] == [decode_transaction(raw).hash for raw in raws]
+    assert [one._sender for one in made] == [address_of(KEY), None, address_of(KEY)]
+
+
+def test_it_ends_when_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(senders, "IDLE_S", 0.05)
+
+    async def story() -> None:
+        process = SenderProcess(Log("error"))
+        assert await process.recover([decode_transaction(sign(0))])
+        assert process._process is not None
+        ended = process._process.wait()
+        assert await asyncio.wait_for(ended, 10) == 0
+        assert not process.is_running
+        assert await process.recover([decode_transaction(sign(1))])  # and starts again
+        await process.stop()
+
+    asyncio.run(story())
+
+
+def test_what_it_cannot_do_threads_do() -> None:
+    raws = [sign(nonce) for nonce in range(WAITING_MIN)]
+    chain = Chain(MemoryStore(), GENESIS)
+
+    async def story() -> None:
+        process = SenderProcess(Log("error"))
+        with ThreadPoolExecutor(2) as executor:
+            pool = Pool(1947, GENESIS.gas_limit)
+            intake = Intake(lambda _: chain.state_at(), pool, executor, lambda *_: None, process)
+            taken = await intake.submit(raws[:100])
+            assert not process.is_running, "too few for a process"
+            taken += await intake.submit(raws[100:])
+            assert await process.recover([decode_transaction(raws[0])])
+            assert process._process is not None
+            process._process.kill()
+            more = [sign(nonce) for nonce in range(WAITING_MIN, 2 * WAITING_MIN)]
+            taken += await intake.submit(more)
+            assert not await process.recover([decode_transaction(raws[0])])
+            assert not process.is_running
+        assert all(isinstance(one, Transaction) and one.sender for one in taken)
+        assert pool.size == 2 * WAITING_MIN
+
+    asyncio.run(story())
