@@ -49,15 +49,15 @@ class CryptoError(LedgerError):
 
 
 class InvalidKey(CryptoError):
-    pass
+    """No private or public key of the curve, or a text that is no address."""
 
 
 class InvalidSignature(CryptoError):
-    pass
+    """Out of range, with a high s, or made by nobody."""
 
 
 class KeystoreError(CryptoError):
-    pass
+    """A key file that cannot be read."""
 
 
 class WrongPassword(KeystoreError):
@@ -66,7 +66,7 @@ class WrongPassword(KeystoreError):
 
 
 class ProofError(LedgerError):
-    pass
+    """A Merkle proof or a certificate that does not prove its claim."""
 
 
 class InvalidTransaction(LedgerError):
@@ -185,15 +185,15 @@ class UnknownRules(LedgerError):
 
 
 class GenesisError(LedgerError):
-    pass
+    """Settings that cannot be a network; the text names the key and what was expected."""
 
 
 class StoreError(LedgerError):
-    pass
+    """The disk erred, or was asked for what it does not hold."""
 
 
 class DiskFull(StoreError):
-    pass
+    """Nothing was written; space is what lacks."""
 
 
 class BlockPruned(StoreError):

@@ -79,6 +79,8 @@ class MeterConfig:
 
 @dataclass(frozen=True, slots=True)
 class ClockConfig:
+    """Simulated time from `start_ms` (Unix) on: `speed` times as fast, or `tick_ms` a data line."""
+
     start_ms: int
     speed: int
     tick_ms: int
@@ -86,6 +88,8 @@ class ClockConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
+    """A read meter.toml; times in the units of their names."""
+
     file: Path
     state_dir: Path
     status_file: Path | None

@@ -71,6 +71,8 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Event:
+    """Something that happened to a meter or its line, as its history keeps it."""
+
     at_ms: int
     kind: str
     detail: str

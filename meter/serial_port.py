@@ -45,6 +45,8 @@ Deliver = Callable[[Chunk], Awaitable[None]]
 
 
 class ByteSource(Protocol):
+    """Where a line's bytes come from."""
+
     def open(self) -> None: ...
 
     def read(self) -> bytes | None:

@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 
 class Feed:
+    """Listeners by what they listen to; each `on_...` gives the call that ends it."""
+
     def __init__(self, log: Log) -> None:
         self._log = log
         self._on_block: dict[int, OnBlock] = {}

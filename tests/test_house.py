@@ -5,6 +5,7 @@ The rules are those of the design: `ledger` is pure and layered, `contracts_py` 
 """
 
 import ast
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -47,6 +48,8 @@ EXCEPTIONS = {
 BOOK_LINES_MAX = {"ledger": 7_000, "ledger.contract": 9_600, "ledger.consensus": 2_400}
 FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
+UNEXPLAINED_LINES_MAX = 10
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def modules(room: str) -> Iterator[tuple[str, Path]]:
@@ -158,10 +161,50 @@ def test_a_function_is_seen_at_a_glance(name: str, path: Path) -> None:
     long = {
         function.name: lines
         for function in ast.walk(ast.parse(path.read_text()))
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        if isinstance(function, FUNCTIONS)
         and (lines := (function.end_lineno or 0) - function.lineno + 1) > FUNCTION_LINES_MAX
     }
     assert not long, f"functions over {FUNCTION_LINES_MAX} lines: {long}"
+
+
+def declared(tree: ast.Module | ast.ClassDef) -> Iterator[ast.AST]:
+    """Functions and classes, and those of public classes; not what stands inside a function."""
+    for node in tree.body:
+        yield node
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+            yield from declared(node)
+
+
+def test_what_others_call_says_what_it_does() -> None:
+    """Public classes, and functions of some length; a method once, where its name is defined.
+
+    An exception may stand in the tree of its module. What visits a syntax tree is named after the
+    node; the standard library of contracts is Solidity's, name by name.
+    """
+    trees = {
+        name: ast.parse(path.read_text())
+        for name, path in ALL
+        if not name.startswith(("contracts_py", "ledger.contract.standard"))
+    }
+    nodes = [(name, node) for name, tree in trees.items() for node in declared(tree)]
+    functions = [(name, node) for name, node in nodes if isinstance(node, FUNCTIONS)]
+    known = {node.name for _, node in functions if ast.get_docstring(node)}
+    silent = [
+        f"{name}.{node.name}"
+        for name, node in functions
+        if (node.end_lineno or 0) - node.lineno + 1 >= UNEXPLAINED_LINES_MAX
+        and node.name not in known
+        and not re.match(r"_|(of|on|lower|visit)_[A-Z]", node.name)
+    ]
+    silent += [
+        f"{name}.{node.name}"
+        for name, node in nodes
+        if isinstance(node, ast.ClassDef)
+        and not node.name.startswith("_")
+        and not ast.get_docstring(node)
+        and node.name not in (ast.get_docstring(trees[name]) or "")
+    ]
+    assert not silent, f"without a docstring: {silent}"
 
 
 def test_a_file_is_one_noun() -> None:

@@ -35,6 +35,8 @@ KNOWN_AUTHORS_MAX = 4_096  # recovered signatures remembered, 500 bytes each
 
 
 class Kind(IntEnum):
+    """The four messages, by the number that stands for each on the wire and in signatures."""
+
     PROPOSAL = 1
     PREPARE = 2
     COMMIT = 3

@@ -25,16 +25,22 @@ _BLOCK, _ASK, _BLOCKS = 1, 2, 3
 
 @dataclass(frozen=True, slots=True)
 class NewBlock:
+    """A block that a peer sealed, or took in from another; who lacks its parent asks."""
+
     block: Block
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
+    """What follows on the first of these hashes that the peer knows? The newest stands first."""
+
     locator: tuple[Hash32, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
+    """An answer: blocks in order, oldest first; none where nothing follows."""
+
     blocks: tuple[Block, ...]
 
 

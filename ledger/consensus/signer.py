@@ -37,6 +37,8 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class SignerRecord:
+    """All that was signed and may still bind: no vote leaves before it stands here."""
+
     lease: tuple[Height, int]
     note: tuple[Vote, ...] | None = None
     prepared: Prepared | None = None

@@ -16,6 +16,8 @@ from ledger.contract.source import FORMS
 
 
 class Allowed(NamedTuple):
+    """One entry: what kind of thing, how it is written, what it takes or does."""
+
     kind: str
     name: str
     note: str

@@ -107,6 +107,7 @@ class Expressions(Lists):
         return kind
 
     def membership(self, node: ast.Compare) -> Type:
+        """`item in owner`, which asks only what a contract can answer in bounded work."""
         owner, item = self.place(node.comparators[0]), node.left
         if isinstance(owner, MapType) and isinstance(owner.value, OptionalType):
             self.keys(item, owner)

@@ -218,6 +218,7 @@ class Functions(Expressions):
         raise breach("type", node, f"{describe(found)} is no {describe(wanted)}")
 
     def builtin(self, node: ast.Call, name: str) -> Type:
+        """A call of a function of Python: the type of its result. Raises a breach of R7."""
         arguments = node.args
         if name == "len" and len(arguments) == 1:
             kind = self.place(arguments[0])
@@ -271,6 +272,7 @@ class Functions(Expressions):
         return self.types[node]
 
     def over_list(self, node: ast.Call, name: str) -> Type:
+        """min, max or sum of one list of integers; a sum is as wide as the longest list."""
         if self.is_generator(node.args[0]):
             item: Type | None = self.generated(node.args[0])
         else:

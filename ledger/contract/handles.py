@@ -117,6 +117,7 @@ def make_locator(keys: Sequence[ValueType]) -> Callable[[Door, Slot, Any], Slot]
 
 
 def make_map(type: MapType, structs: Structs) -> Callable[[Door, Slot], Any]:
+    """The class of a map's handles: indexing finds a key's slot, then reads or writes there."""
     locate = make_locator(type.keys)
     if isinstance(type.value, HANDLES):
         inner = make_handle(type.value, structs)

@@ -42,11 +42,15 @@ Text = TypeVar("Text", bytes, str)
 
 
 class Host(Protocol):
+    """What sized operations need of a running contract."""
+
     def allocate(self, size_bytes: int) -> None:
         """Add to what the transaction has allocated; a panic past its bound."""
 
 
 class Sized:
+    """The operations by their names in lowered code; `gas` is what is left, `out` ends the call."""
+
     __slots__ = ("allocate", "gas", "out")
 
     def __init__(self) -> None:
@@ -291,6 +295,7 @@ class Sized:
         return zip(*(items[:shortest] for items in lists), strict=True)
 
     def span(self, turn: int, first: int, stop: int | None = None, step: int = 1) -> range:
+        """range(), whose turns are charged before the first one."""
         if step == 0:
             raise Panicked(PANIC_ZERO)
         turns = range(first) if stop is None else range(first, stop, step)

@@ -88,6 +88,7 @@ class Instrument(Lowering):
         return result, first or 0
 
     def statement(self, node: ast.stmt) -> list[ast.stmt]:
+        """What runs in place of a statement; its weight is added to the block that it stands in."""
         self.cost += compute_weight(node, self.checked.types)
         if isinstance(node, ast.For):
             self.for_loop(node)

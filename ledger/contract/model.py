@@ -57,6 +57,8 @@ class InterfaceModel(NamedTuple):
 
 
 class StorageField(NamedTuple):
+    """A field of a contract, in the order in which they are laid out."""
+
     name: str
     type: StorageType
 

@@ -76,6 +76,7 @@ def read_module(tree: ast.Module, file: str, modules: dict[str, Declarations]) -
 def parse_import(
     statement: ast.ImportFrom, declared: Declarations, modules: dict[str, Declarations]
 ) -> None:
+    """`from ledger.contract import ...`: names of the language, or of contracts to build on."""
     for alias in statement.names:
         name = alias.name
         known = name in EXPORTS or name in LIBRARY
@@ -107,6 +108,7 @@ def parse_class(node: ast.ClassDef, declared: Declarations, file: str) -> None:
 
 
 def lay_flat(top: Class, module_doc: str) -> Parsed:
+    """One contract of a class and all that it inherits, as if it were written in one place."""
     functions = flatten(top)
     sources = list(dict.fromkeys([*[each.declarations for each in top.layout], top.declarations]))
     methods = [each.model for key, each in functions.items() if key == each.model.name]

@@ -18,6 +18,8 @@ TEXT_SHOWN_MAX = 60
 
 
 class Rule(NamedTuple):
+    """One rule: its name in errors, its letter in the documentation, what it asks, what to do."""
+
     name: str
     letter: str
     what: str

@@ -26,10 +26,12 @@ class Signal(BaseException):
 
 
 class OutOfGas(Signal):
-    pass
+    """The call used all its gas; nothing in a contract can catch it."""
 
 
 class Panicked(Signal):
+    """A fault that no declared revert names; `code` is one of the numbers above."""
+
     def __init__(self, code: int) -> None:
         super().__init__(code)
         self.code = code

@@ -84,6 +84,7 @@ class Statements(Calls):
                 self.settled[name] = found[name].join(known) if turn < ROUNDS_NARROW else INT
 
     def check_once(self) -> None:
+        """One pass over the method with what is settled of its locals so far."""
         self.types, self.tested, self.helpers, self.calls = {}, {}, {}, {}
         self.stored, self.codecs, self.remotes = set(), {}, {}
         self.keys_called = {}

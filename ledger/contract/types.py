@@ -29,7 +29,7 @@ class IntType:
 
 @dataclass(frozen=True, slots=True)
 class BoolType:
-    pass
+    """True or False; no integer stands for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +46,12 @@ class FixedBytesType:
 
 @dataclass(frozen=True, slots=True)
 class BytesType:
-    pass
+    """Bytes of any length up to TEXT_SIZE_MAX."""
 
 
 @dataclass(frozen=True, slots=True)
 class StringType:
-    pass
+    """UTF-8 text of at most TEXT_SIZE_MAX bytes."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,8 @@ class Value:
 
 @dataclass(frozen=True)
 class Correction(Value):
+    """What an operator put in the place of a reading: its new values, when (Unix s), and why."""
+
     operator: bytes
     corrected_at: int
     reason: str

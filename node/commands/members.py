@@ -101,6 +101,7 @@ def propose(
     rpc: str,
     as_json: bool,
 ) -> None:
+    """See ACTIONS, of which its help is made."""
     method, arguments = read_action(action, words)
     client = connect(rpc)
     receipt = send(client, method, arguments, sender, key_file, keystore, password_file)

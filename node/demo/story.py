@@ -91,6 +91,7 @@ def run_demo(console: Console, folder: Path, own: Path | None, consensus: str = 
 
 
 def show_nodes(console: Console, grid: Grid) -> None:
+    """Where each node answers and how many peers it has."""
     console.print(f"JSON-RPC at [bold]http://{HOST}[/bold] and each node's port")
     table = make_table("node", "process", "address", ">port", ">peers")  # all that 80 columns take
     for index, member in enumerate(grid.network.members):
@@ -177,6 +178,7 @@ def cause_accidents(console: Console, grid: Grid, accidents: Accidents, share: f
 def progress_table(
     grid: Grid, recorded: list[tuple[int, int]], wanted: list[int], waiting: list[int]
 ) -> Table:
+    """How much of each household's readings is on chain; redrawn while the demo runs."""
     heights = []
     for index, member in enumerate(grid.network.members):
         try:

@@ -46,7 +46,7 @@ STATUSES = ("success", "revert", "panic", "out_of_gas")
 
 
 class WorkerSilent(Exception):
-    pass
+    """The worker said nothing within its patience, or its end of the channel is closed."""
 
 
 class PatientChannel(Channel):

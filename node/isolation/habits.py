@@ -19,6 +19,8 @@ ACCOUNTS_MAX = 4
 
 @dataclass(slots=True)
 class Habit:
+    """The accounts and storage words that one kind of call read, and will probably read again."""
+
     accounts: list[Address]
     words: list[tuple[Address, Slot]] = field(default_factory=list)
 
@@ -34,6 +36,8 @@ class Habit:
 
 
 class Habits:
+    """The habits of the senders and methods seen last."""
+
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[Address, Address, bytes], Habit] = OrderedDict()
 

@@ -63,6 +63,7 @@ def decode_block(items: Sequence[Any]) -> BlockContext:
 
 
 def encode_message(message: Message) -> list[Any]:
+    """A message for msgpack, which has no integers above 64 bits; `decode_message` reads it."""
     return [
         message.sender,
         message.to,

@@ -66,6 +66,8 @@ class Abandoned(StoreError):
 
 
 class Worker:
+    """The confined end: it runs contracts and asks the node for all that they read."""
+
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
 

@@ -78,6 +78,8 @@ HEIGHT_MAX = 2**63
 
 
 class Kind(IntEnum):
+    """The kinds of frames; the number is a frame's first item and never changes its meaning."""
+
     HELLO = 0
     PROOF = 1
     READY = 2

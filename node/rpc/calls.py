@@ -76,6 +76,7 @@ def max_priority_fee(context: Context) -> str:
 async def fee_history(
     context: Context, count: int, tag: BlockTag, percentiles: tuple[float, ...]
 ) -> dict[str, Any]:
+    """Base fees, fullness and, with percentiles, tips of the newest blocks, oldest first."""
     newest = get_height(context, tag)
     count = min(count, REWARD_BLOCKS_MAX if percentiles else HISTORY_BLOCKS_MAX, newest + 1)
     heights = range(newest - count + 1, newest + 1)

@@ -28,6 +28,7 @@ Json = dict[str, Any]
 
 @METHODS.method("eth_getLogs", FILTER, heavy=True)
 async def get_logs(context: Context, logs: LogFilter) -> list[Json]:
+    """The logs of a range of at most RANGE_BLOCKS_MAX blocks; RpcError where that is exceeded."""
     first, last = find_range(context, logs)
     if last - first >= RANGE_BLOCKS_MAX:
         raise RpcError(

@@ -43,6 +43,7 @@ def parse_options(value: JsonValue) -> object:
     Parameter("options", parse_options, None),
 )
 def subscribe(context: Context, kind: str, options: object) -> str:
+    """Push news to this connection until it ends or unsubscribes; the key to do that by."""
     session, feed = _get_session(context), context.node.feed
     if len(session.subscriptions) >= SUBSCRIPTIONS_MAX:
         raise RpcError(LIMIT_EXCEEDED, f"at most {SUBSCRIPTIONS_MAX} subscriptions per connection")

@@ -74,6 +74,7 @@ class Server:
         peer.send(Kind.BLOCKS, first, blocks)
 
     def serve_headers(self, peer: Peer, first: Height, count: int) -> None:
+        """Headers with certificates, and members where they changed, as many as fit one frame."""
         rows: list[list[bytes]] = []
         size = 0
         heights = self._heights(max(first, 1), count, HEADERS_PER_FRAME)
@@ -94,6 +95,7 @@ class Server:
         peer.send(Kind.HEADERS, first, rows)
 
     def serve_bodies(self, peer: Peer, first: Height, count: int, with_receipts: bool) -> None:
+        """Bodies, where asked for with their receipts, as many as are kept and fit one frame."""
         rows: list[list[bytes]] = []
         size = 0
         store = self._chain.store

@@ -24,6 +24,8 @@ class GasRow(NamedTuple):
 
 @dataclass(slots=True)
 class GasReport:
+    """What every call of a test run used, for the table at its end."""
+
     used: dict[tuple[str, str], Counter[int]] = field(default_factory=dict)
     """By (contract, method): how often a call used so much."""
 

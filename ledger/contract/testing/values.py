@@ -43,6 +43,7 @@ def to_objects(
 
 
 def to_object(type: ValueType, value: Any, names: Mapping[str, Any]) -> Any:
+    """One decoded value as the author writes it: named addresses, structs and enums of `names`."""
     match type:
         case AddressType():
             return with_name(value)

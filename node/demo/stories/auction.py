@@ -150,6 +150,7 @@ def clear(
 
 
 def show_hour(console: Console, traders: list[Trader], hour: Hour) -> None:
+    """What each trader ordered and what it got, and the one price."""
     table = make_table("trader", ">ordered Wh", ">limit, wei/kWh", ">traded Wh")
     for one, traded in zip(traders, hour.traded, strict=True):
         table.add_row(one.person.name, f"{one.quantity_wh:+,}", f"{one.step * STEP_WEI:,}",

@@ -36,6 +36,8 @@ class Person:
 
 @dataclass(frozen=True)
 class Event:
+    """An event of a contract, decoded by its ABI."""
+
     name: str
     fields: dict[str, Any]
 

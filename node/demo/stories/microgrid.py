@@ -43,6 +43,8 @@ SOURCE = (
 
 @dataclass(frozen=True)
 class Purchase:
+    """Energy that a consumer bought: `price` in wei a kWh, `paid` in wei, `seconds` until final."""
+
     number: int
     consumer: Person
     producer: Person
@@ -54,6 +56,8 @@ class Purchase:
 
 @dataclass(frozen=True)
 class Advert:
+    """Energy that a producer stored, known by the block time (Unix s) at which it was."""
+
     producer: Person
     time_s: int
     energy_wh: int

@@ -144,6 +144,7 @@ def hash_update(chain_id: int, contract: bytes, value: int, counter: int, power_
 
 
 def show_homes(coin: Deployed, homes: list[Home]) -> Table:
+    """What each home used, holds and owes by now."""
     table = make_table("account", ">hours", ">kWh used", ">tokens", ">debt", "supply", "saving")
     for home in homes:
         account = home.account.address
