@@ -47,22 +47,32 @@ class RecentBlocks:
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
         self._kept: OrderedDict[Height, Full] = OrderedDict()
-        self._transactions = 0
+        self._hashes: set[Hash32] = set()
 
     def add(self, block: Block, receipts: tuple[Receipt, ...]) -> Full:
         """Keep a block, let go of the one asked for longest ago."""
         full = make_full(block, receipts)
-        old = self._kept.pop(block.number, None)
-        if old is not None:
-            self._transactions -= len(old.block.transactions)
+        self._drop(block.number)
         self._kept[block.number] = full
-        self._transactions += len(block.transactions)
+        self._hashes.update([one.hash for one in block.transactions])
         while len(self._kept) > BLOCKS_KEPT or (
-            self._transactions > TRANSACTIONS_KEPT and len(self._kept) > 1
+            len(self._hashes) > TRANSACTIONS_KEPT and len(self._kept) > 1
         ):
-            _, dropped = self._kept.popitem(last=False)
-            self._transactions -= len(dropped.block.transactions)
+            self._drop(next(iter(self._kept)))
         return full
+
+    def _drop(self, height: Height) -> None:
+        full = self._kept.pop(height, None)
+        if full is not None:
+            self._hashes.difference_update([one.hash for one in full.block.transactions])
+
+    def has(self, height: Height) -> bool:
+        """Whether a block is at hand."""
+        return height in self._kept
+
+    def has_transaction(self, transaction_hash: Hash32) -> bool:
+        """Whether the block that includes a transaction is at hand."""
+        return transaction_hash in self._hashes
 
     def get(self, height: Height) -> Full:
         """The block at a height, which must not be above the head. Raises StoreError."""
@@ -75,7 +85,7 @@ class RecentBlocks:
     def forget(self, first: Height) -> None:
         """Let go of the blocks from `first` on, which are others now."""
         for height in [one for one in self._kept if one >= first]:
-            self._transactions -= len(self._kept.pop(height).block.transactions)
+            self._drop(height)
 
     def find(self, transaction_hash: Hash32) -> tuple[Full, int] | None:
         """The block that includes a transaction and its index there; None where none does."""

@@ -8,7 +8,15 @@ from typing import Any
 
 from ledger.types import Hash32
 from node.recent import Full
-from node.rpc.context import METHODS, Context, find_block, find_full
+from node.rpc.context import (
+    METHODS,
+    Context,
+    find_block,
+    find_full,
+    is_old,
+    is_old_block,
+    is_old_transaction,
+)
 from node.rpc.format import format_block, format_receipt, format_transaction
 from node.rpc.parameters import (
     BlockTag,
@@ -32,39 +40,39 @@ def block_number(context: Context) -> str:
     return hex(context.node.chain.head.number)
 
 
-@METHODS.method("eth_getBlockByNumber", BLOCK, FULL)
+@METHODS.method("eth_getBlockByNumber", BLOCK, FULL, is_old=is_old)
 def get_block_by_number(context: Context, tag: BlockTag, full_transactions: bool) -> Json | None:
     return _format(find_full(context, tag), full_transactions)
 
 
-@METHODS.method("eth_getBlockByHash", HASH, FULL)
+@METHODS.method("eth_getBlockByHash", HASH, FULL, is_old=is_old_block)
 def get_block_by_hash(context: Context, block_hash: Hash32, full_transactions: bool) -> Json | None:
     return _format(find_block(context, block_hash), full_transactions)
 
 
-@METHODS.method("eth_getBlockTransactionCountByNumber", BLOCK)
+@METHODS.method("eth_getBlockTransactionCountByNumber", BLOCK, is_old=is_old)
 def count_by_number(context: Context, tag: BlockTag) -> str | None:
     full = find_full(context, tag)
     return None if full is None else hex(len(full.block.transactions))
 
 
-@METHODS.method("eth_getBlockTransactionCountByHash", HASH)
+@METHODS.method("eth_getBlockTransactionCountByHash", HASH, is_old=is_old_block)
 def count_by_hash(context: Context, block_hash: Hash32) -> str | None:
     full = find_block(context, block_hash)
     return None if full is None else hex(len(full.block.transactions))
 
 
-@METHODS.method("eth_getUncleCountByBlockNumber", BLOCK)
+@METHODS.method("eth_getUncleCountByBlockNumber", BLOCK, is_old=is_old)
 def count_uncles_by_number(context: Context, tag: BlockTag) -> str | None:
     return None if find_full(context, tag) is None else "0x0"
 
 
-@METHODS.method("eth_getUncleCountByBlockHash", HASH)
+@METHODS.method("eth_getUncleCountByBlockHash", HASH, is_old=is_old_block)
 def count_uncles_by_hash(context: Context, block_hash: Hash32) -> str | None:
     return None if find_block(context, block_hash) is None else "0x0"
 
 
-@METHODS.method("eth_getTransactionByHash", HASH)
+@METHODS.method("eth_getTransactionByHash", HASH, is_old=is_old_transaction)
 def get_transaction(context: Context, transaction_hash: Hash32) -> Json | None:
     found = context.node.recent.find(transaction_hash)
     if found is not None:
@@ -74,7 +82,7 @@ def get_transaction(context: Context, transaction_hash: Hash32) -> Json | None:
     return None if waiting is None else format_transaction(waiting)
 
 
-@METHODS.method("eth_getRawTransactionByHash", HASH)
+@METHODS.method("eth_getRawTransactionByHash", HASH, is_old=is_old_transaction)
 def get_raw_transaction(context: Context, transaction_hash: Hash32) -> str | None:
     transaction = context.node.recent.transaction(transaction_hash) or context.node.pool.get(
         transaction_hash
@@ -82,33 +90,33 @@ def get_raw_transaction(context: Context, transaction_hash: Hash32) -> str | Non
     return None if transaction is None else "0x" + transaction.raw.hex()
 
 
-@METHODS.method("eth_getTransactionByBlockNumberAndIndex", BLOCK, INDEX)
+@METHODS.method("eth_getTransactionByBlockNumberAndIndex", BLOCK, INDEX, is_old=is_old)
 def get_transaction_by_number(context: Context, tag: BlockTag, index: int) -> Json | None:
     return _format_indexed(find_full(context, tag), index)
 
 
-@METHODS.method("eth_getTransactionByBlockHashAndIndex", HASH, INDEX)
+@METHODS.method("eth_getTransactionByBlockHashAndIndex", HASH, INDEX, is_old=is_old_block)
 def get_transaction_by_block(context: Context, block_hash: Hash32, index: int) -> Json | None:
     return _format_indexed(find_block(context, block_hash), index)
 
 
-@METHODS.method("eth_getRawTransactionByBlockNumberAndIndex", BLOCK, INDEX)
+@METHODS.method("eth_getRawTransactionByBlockNumberAndIndex", BLOCK, INDEX, is_old=is_old)
 def get_raw_by_number(context: Context, tag: BlockTag, index: int) -> str | None:
     return _raw_indexed(find_full(context, tag), index)
 
 
-@METHODS.method("eth_getRawTransactionByBlockHashAndIndex", HASH, INDEX)
+@METHODS.method("eth_getRawTransactionByBlockHashAndIndex", HASH, INDEX, is_old=is_old_block)
 def get_raw_by_block(context: Context, block_hash: Hash32, index: int) -> str | None:
     return _raw_indexed(find_block(context, block_hash), index)
 
 
-@METHODS.method("eth_getTransactionReceipt", HASH)
+@METHODS.method("eth_getTransactionReceipt", HASH, is_old=is_old_transaction)
 def get_receipt(context: Context, transaction_hash: Hash32) -> Json | None:
     found = context.node.recent.find(transaction_hash)
     return None if found is None else format_receipt(*found)
 
 
-@METHODS.method("eth_getBlockReceipts", BLOCK)
+@METHODS.method("eth_getBlockReceipts", BLOCK, is_old=is_old)
 def get_block_receipts(context: Context, tag: BlockTag) -> list[Json] | None:
     full = find_full(context, tag)
     if full is None:

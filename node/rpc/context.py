@@ -96,3 +96,21 @@ def find_full(context: Context, tag: BlockTag) -> Full | None:
 
 def find_block(context: Context, block_hash: Hash32) -> Full | None:
     return find_full(context, BlockTag(block_hash=block_hash))
+
+
+def is_old(context: Context, tag: BlockTag, *_: object) -> bool:
+    """Whether a call with this tag reads a whole block from the store, and recovers its senders."""
+    height = find_height(context, tag)
+    return height is not None and not context.node.recent.has(height)
+
+
+def is_old_block(context: Context, block_hash: Hash32, *_: object) -> bool:
+    return is_old(context, BlockTag(block_hash=block_hash))
+
+
+def is_old_transaction(context: Context, transaction_hash: Hash32) -> bool:
+    """The same for the block of a transaction, which is not looked for: that reads blocks, too."""
+    node = context.node
+    return node.pool.get(transaction_hash) is None and not node.recent.has_transaction(
+        transaction_hash
+    )

@@ -40,6 +40,9 @@ SLICE_S = 0.005
 """How long calls of one batch run before votes and blocks get their turn."""
 HEAVY_WAITING_MAX = 64
 """Heavy calls (execution, log queries, proofs) that may wait for their turn; more are refused."""
+OLD_WAITING_MAX = 512
+"""Reads of whole old blocks that may wait: an explorer or a bill asks for many at once, and each is
+short."""
 HEAVY_PAUSE_S_MAX = 0.5
 """The longest rest after a heavy call. It rests as long as it ran, so that however many clients
 loop over eth_call, half of the processor is left to consensus."""
@@ -54,7 +57,8 @@ class Method:
     """An entry of the table: `function` takes a Context and the parsed parameters.
 
     `bulk`, where given, answers a run of calls of this method in one batch at once. `heavy` calls
-    take turns and rest in between.
+    take turns and rest in between, and so do those for which `is_old`, called as `function` is,
+    says that they read a whole block that is not at hand.
     """
 
     function: Handler
@@ -62,42 +66,53 @@ class Method:
     heavy: bool = False
     bulk: Bulk | None = None
     is_async: bool = False
+    is_old: Callable[..., bool] | None = None
 
 
 class MethodTable(dict[str, Method]):
     """Method name -> Method, filled by the decorator `method`."""
 
     def method(
-        self, name: str, *parameters: Parameter, heavy: bool = False, bulk: Bulk | None = None
+        self,
+        name: str,
+        *parameters: Parameter,
+        heavy: bool = False,
+        bulk: Bulk | None = None,
+        is_old: Callable[..., bool] | None = None,
     ) -> Callable[[F], F]:
         """Enter a function into the table under its JSON-RPC name."""
 
         def enter(function: F) -> F:
             assert name not in self, f"{name} is in the table twice"
             is_async = inspect.iscoroutinefunction(function)
-            self[name] = Method(function, parameters, heavy, bulk, is_async)
+            self[name] = Method(function, parameters, heavy, bulk, is_async, is_old)
             return function
 
         return enter
 
 
 class HeavyLane:
-    """Lets heavy calls run one at a time; the next one starts after a rest as long as the last."""
+    """Lets heavy calls run one at a time; the next one starts after a rest as long as the last.
+
+    Reads of old blocks stand in a line of their own: it and the other one take turns.
+    """
 
     def __init__(self) -> None:
         self._lock = asyncio.Lock()
-        self._waiting = 0
+        self._lines = {False: asyncio.Lock(), True: asyncio.Lock()}
+        self._waiting = {False: 0, True: 0}
         self._free_at = 0.0
 
-    async def run(self, handler: Callable[[], Any]) -> Any:
+    async def run(self, handler: Callable[[], Any], *, old: bool = False) -> Any:
         """Run a handler in its turn. Raises RpcError where too many wait."""
-        if self._waiting >= HEAVY_WAITING_MAX:
+        waiting_max = OLD_WAITING_MAX if old else HEAVY_WAITING_MAX
+        if self._waiting[old] >= waiting_max:
             raise RpcError(
-                LIMIT_EXCEEDED, f"this node is busy: {HEAVY_WAITING_MAX} calls wait, try again"
+                LIMIT_EXCEEDED, f"this node is busy: {waiting_max} calls wait, try again"
             )
-        self._waiting += 1
+        self._waiting[old] += 1
         try:
-            async with self._lock:
+            async with self._lines[old], self._lock:
                 pause_s = self._free_at - time.perf_counter()
                 if pause_s > 0:
                     await asyncio.sleep(pause_s)
@@ -110,7 +125,7 @@ class HeavyLane:
                     worked = now - started
                     self._free_at = now + min(worked, HEAVY_PAUSE_S_MAX) * (worked > SLICE_S)
         finally:
-            self._waiting -= 1
+            self._waiting[old] -= 1
 
 
 async def rest(started: float) -> float:
@@ -229,8 +244,9 @@ class Dispatcher:
             )
         try:
             values = read_parameters(method.parameters, call.params)
-            if method.heavy:
-                return await self._lane.run(lambda: method.function(context, *values))
+            old = method.is_old is not None and method.is_old(context, *values)
+            if method.heavy or old:
+                return await self._lane.run(lambda: method.function(context, *values), old=old)
             if method.is_async:
                 return await method.function(context, *values)
             return method.function(context, *values)

@@ -32,8 +32,9 @@ from node.peers.frames import (
 from node.sync.certificates import load_unchecked, read_certificate
 from node.sync.nodes import Item, find_children
 
-PINS_MAX = 2
-"""States kept readable for peers: what a chain overwrites meanwhile is kept for each."""
+PINS_MAX = 8
+"""States kept readable for peers, one for each that asks: what a chain overwrites meanwhile is kept
+for each. Below a third of 25 validators may lie, and not one of them can take another's away."""
 PIN_S = 600.0
 """After the last question about it a state is let go."""
 
@@ -43,7 +44,7 @@ class Server:
 
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
-        self._pins: dict[Height, float] = {}
+        self._pins: dict[Address, tuple[Height, float]] = {}
         self._addresses: dict[Hash32, Address] = {}
         self._answers: dict[Kind, Callable[..., None]] = {
             Kind.GET_BLOCKS: self.serve_blocks,
@@ -118,7 +119,7 @@ class Server:
         nodes: list[bytes] = []
         owners: list[Address] = []
         size = 0
-        if self.pin(height):
+        if self.pin(height, peer.address):
             reader = self._chain.reader_at(height)
             find_address = partial(self._find_address, reader.unflushed)
             stack: list[Item] = [(trie, path, b"") for trie, path in reversed(wanted)]
@@ -135,23 +136,26 @@ class Server:
                     owners += named
         peer.send(Kind.STATE, height, nodes, owners[:STATE_NODES_MAX])
 
-    def pin(self, height: Height) -> bool:
-        """Keep a state readable for a while; whether it is."""
+    def pin(self, height: Height, asker: Address) -> bool:
+        """Keep a state readable for who asks, instead of the last one; whether it is."""
         chain, now = self._chain, time.monotonic()
-        for old in [one for one, used in self._pins.items() if now - used > PIN_S]:
+        for old in [one for one, (_, used) in self._pins.items() if now - used > PIN_S]:
             self._unpin(old)
-        if height not in self._pins:
-            if not chain.store.oldest_state() <= height <= chain.head.number:
-                return False
-            if len(self._pins) >= PINS_MAX:
-                self._unpin(min(self._pins, key=self._pins.__getitem__))
-            chain.pins.add(height)
-        self._pins[height] = now
+        kept = {one for one, _ in self._pins.values()}
+        if height not in kept and not chain.store.oldest_state() <= height <= chain.head.number:
+            return False
+        if asker in self._pins and self._pins[asker][0] != height:
+            self._unpin(asker)
+        elif asker not in self._pins and len(self._pins) >= PINS_MAX:
+            self._unpin(min(self._pins, key=lambda one: self._pins[one][1]))
+        chain.pins.add(height)
+        self._pins[asker] = height, now
         return True
 
-    def _unpin(self, height: Height) -> None:
-        del self._pins[height]
-        self._chain.pins.discard(height)
+    def _unpin(self, asker: Address) -> None:
+        height, _ = self._pins.pop(asker)
+        if all(other != height for other, _ in self._pins.values()):
+            self._chain.pins.discard(height)
 
     def _heights(self, first: Height, count: int, count_max: int) -> range:
         return range(first, min(first + min(count, count_max) - 1, self._chain.head.number) + 1)

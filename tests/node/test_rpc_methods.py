@@ -10,6 +10,8 @@ from ledger.encoding import abi
 from ledger.transaction import sign_transaction
 from node.client import Client, RpcError
 from node.rpc import logs
+from node.rpc.context import Context
+from node.rpc.parameters import BlockTag
 from node.rpc.table import METHODS
 
 CHAIN_ID = 1947
@@ -630,3 +632,27 @@ def test_a_receipt_that_is_waited_for_is_null(client: Client) -> None:
 def test_raw_bytes_with_spaces_are_refused(client: Client) -> None:
     """Python's own hex reader would skip them."""
     assert "invalid" in str(error_of(client, "eth_sendRawTransaction", "0xc0 c0"))
+
+
+def test_what_reads_a_whole_old_block_takes_turns(
+    one_node: Any, client: Client, accounts: list[str]
+) -> None:
+    """A client that asks for old blocks all the time must not keep votes waiting."""
+    paid = client.call("eth_sendTransaction", {"from": accounts[0], "to": accounts[1]})
+    block = client.wait_for_receipt(paid)
+    node, number = one_node.nodes[0], int(block["blockNumber"], 16)
+    block_hash, tx_hash = bytes.fromhex(block["blockHash"][2:]), bytes.fromhex(paid[2:])
+    asked: dict[str, tuple[Any, ...]] = {
+        name: (BlockTag(height=number),) if "Number" in name or "Receipts" in name
+        else (tx_hash,) if name.endswith(("TransactionByHash", "Receipt")) else (block_hash,)
+        for name, method in METHODS.items() if method.is_old is not None
+    }  # fmt: skip
+    assert {"eth_getBlockReceipts", "eth_getBlockByHash", "eth_getTransactionReceipt"} <= set(asked)
+    context = Context(node, None)
+    for at_hand in (True, False):
+        for name, arguments in asked.items():
+            if not at_hand:
+                node.recent.forget(0)
+            assert METHODS[name].is_old(context, *arguments) is not at_hand, name  # type: ignore[misc]
+    assert client.call("eth_getTransactionReceipt", paid) == block
+    assert node.recent.has(number) and node.recent.has_transaction(tx_hash)

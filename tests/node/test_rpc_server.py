@@ -76,6 +76,14 @@ def heavy(context: Any, block: object) -> str:
     return "done"
 
 
+@TABLE.method(
+    "toy_old", Parameter("value", parse_quantity), is_old=lambda context, value: value > 9
+)
+def old(context: Any, value: int) -> int:
+    time.sleep(0.05)
+    return value
+
+
 @TABLE.method("toy_subscribe")
 def subscribe(context: Session | None) -> str:
     assert context is not None
@@ -479,5 +487,30 @@ def test_heavy_calls_leave_half_of_the_time_to_the_rest(monkeypatch: pytest.Monk
         assert 1 <= len(busy) <= 2
         assert busy[0]["error"]["code"] == -32005
         assert took > 6 * 0.05 + 5 * 0.04  # each ran 50 ms and rested as long
+
+    run(story)
+
+
+def test_many_may_wait_to_read_old_blocks_and_take_turns_with_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dispatch, "HEAVY_WAITING_MAX", 2)
+    monkeypatch.setattr(dispatch, "OLD_WAITING_MAX", 10)
+
+    async def story(port: int) -> None:
+        started = time.perf_counter()
+        reads = [
+            asyncio.create_task(ask(port, request("toy_old", hex(number))))
+            for number in range(10, 24)
+        ]
+        await asyncio.sleep(0.1)
+        assert (await ask(port, request("toy_heavy", "latest")))["result"] == "done"
+        assert sum(read.done() and "result" in read.result() for read in reads) < 5
+        answers = await asyncio.gather(*reads)
+        assert time.perf_counter() - started > 10 * 0.09  # half of it was left to consensus
+        assert 1 <= sum("error" in answer for answer in answers) <= 4
+        started = time.perf_counter()
+        assert (await ask(port, request("toy_old", "0x9")))["result"] == 9  # at hand: no turn
+        assert time.perf_counter() - started < 0.09
 
     run(story)

@@ -715,14 +715,20 @@ def test_states_are_pinned_for_who_asks_and_let_go(
 ) -> None:
     source.pins.clear()
     server = Server(source)
-    assert server.pin(200)
-    assert server.pin(201)
+    one, other, third = (bytes([number]) * 20 for number in (1, 2, 3))
+    assert server.pin(200, one)
+    assert server.pin(201, other)
+    assert server.pin(201, third)
     assert source.pins == {200, 201}
-    assert server.pin(202)  # two at most: the one asked for longest ago goes
-    assert source.pins == {201, 202}
-    assert not server.pin(BLOCKS + 1)
+    for height in range(202, 250):  # one for each: who asks for ever new ones loses its own
+        assert server.pin(height, other)
+        assert source.pins == {200, 201, height}
+    assert not server.pin(BLOCKS + 1, third)
+    for number in range(serve.PINS_MAX):
+        assert server.pin(100 + number, bytes([10 + number]) * 20)
+    assert source.pins == {*range(100, 100 + serve.PINS_MAX)}  # the ones used longest ago are gone
     monkeypatch.setattr(serve, "PIN_S", -1.0)
-    assert server.pin(203)
+    assert server.pin(203, one)
     assert source.pins == {203}
     source.pins.clear()
 
