@@ -75,6 +75,17 @@ OTHERS = {
         "e2e/test_bad_days.py::test_a_node_without_room_reads_on_and_takes_part_again",
         "e2e/test_bad_days.py::test_a_lone_node_whose_disk_fails_makes_no_block_until_it_works",
     ),
+    19: ("node/test_hostile.py::test_what_no_honest_peer_sends_costs_little_and_ends_it",),
+    21: (
+        "node/test_hostile.py::test_what_may_happen_to_an_honest_peer_is_borne_and_the_chain_"
+        "goes_on",
+        "node/test_peers.py::test_a_recorded_handshake_cannot_be_replayed",
+    ),
+    25: (
+        "node/test_validators.py::test_a_fifth_validator_joins_and_another_leaves_under_load",
+        "node/test_validators.py::test_a_lone_validator_gets_a_second_and_leaves_it_alone",
+    ),
+    26: ("node/test_validators.py::test_a_fifth_validator_joins_and_another_leaves_under_load",),
     27: ("node/test_sync.py::test_a_lying_peer_is_left_at_its_first_bad_block_and_another_asked",),
     28: ("node/test_sync.py::test_a_silent_peer_is_left_for_another",),
     29: (
@@ -94,18 +105,16 @@ OTHERS = {
     39: ("e2e/test_bad_days.py::test_a_clean_stop_under_load_and_a_frozen_node",),
 }  # fmt: skip
 
-A_LIE = "a lie of a signed message, which no kill, cut or disk makes: only a liar in the simulator"
+A_LIE = (
+    "a signed lie, which no kill, cut or disk makes a real node tell: liars are in the simulator"
+)
+HIDDEN = "which votes pass is chosen by their round, which TLS hides from a wire"
 NOT_REAL = {
-    15: A_LIE,
-    16: A_LIE,
-    17: "which votes pass is chosen by their round, which TLS hides from a wire",
-    18: "which votes pass is chosen by their round, which TLS hides from a wire",
-    19: A_LIE,
+    15: A_LIE + "; nearest is fault 14, two honest nodes with one key",
+    17: HIDDEN,
+    18: HIDDEN,
     20: "an order of two events within one process: the engine's tests and the simulator choose it",
-    21: A_LIE,
     22: A_LIE,
-    25: "a rule of the chain alone: the simulator and the contract's own tests",
-    37: "a rule of the pool and the proposer alone",
 }
 """Faults with no test of real processes or sockets, and why."""
 

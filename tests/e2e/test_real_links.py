@@ -135,6 +135,24 @@ def test_fault_06_cut_off_again_and_again_amid_blocks(tmp_path: Path) -> None:
         check_town(town, load)
 
 
+def test_fault_16_a_proposer_that_reaches_only_one_of_the_others(tmp_path: Path) -> None:
+    """Each in turn: its packets go to one other node, which passes its proposals on, or to none."""
+    with run_town(tmp_path / "town", 4, wired=True) as town:
+        load = begin(town)
+        for proposer in range(1, 5):
+            heard_by = proposer % 4 + 1
+            others = {1, 2, 3, 4} - {proposer}
+            wires_of(town).cuts = {(proposer, other) for other in others - {heard_by}}
+            time.sleep(STILL_S)
+            town.await_progress()
+            wires_of(town).cuts = {(proposer, other) for other in others}
+            time.sleep(STILL_S)
+            town.await_progress([one - 1 for one in sorted(others)])
+            wires_of(town).heal()
+            town.await_progress()
+        check_town(town, load)
+
+
 def test_damaged_bytes_end_a_connection_and_nothing_else(tmp_path: Path) -> None:
     """One byte in a thousand packets, with TCP's checksum right: TLS notices, nodes dial again."""
     with run_town(tmp_path / "town", 4, wired=True) as town:

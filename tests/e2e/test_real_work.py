@@ -1,6 +1,6 @@
 """Bad clients, a bad machine, an empty disk and a rolling upgrade, under load: real processes.
 
-Faults 26, 31, 33 to 36, 38 and 40 of the table. Rubbish on the ports is in `test_garbage`.
+Faults 26, 31, 33 to 38 and 40 of the table. Rubbish on the ports is in `test_garbage`.
 """
 
 import secrets
@@ -122,6 +122,34 @@ def test_fault_35_and_36_gaps_replacements_and_a_flood(tmp_path: Path) -> None:
             (int(one["blockNumber"], 16), int(one["transactionIndex"], 16)) for one in receipts
         ]
         assert sorted(places) == [places[3], places[1], places[2], places[0]]
+        check_town(town, load)
+
+
+def test_fault_37_valid_when_taken_in_and_not_in_a_block_and_full_blocks(tmp_path: Path) -> None:
+    """An account that spends its last coins twice, at two nodes; and five who fill a block each."""
+    keys = [secrets.token_bytes(32) for _ in range(6)]
+    spender = keys[0]
+    with run_town(tmp_path / "town", 4, alloc={address_of(spender): 10}) as town:
+        load = begin(town)
+        chain_id = town.network.genesis.chain_id
+
+        def pay(key: bytes, nonce: int, value: int, gas: int) -> str:
+            raw = sign_transaction(
+                key, chain_id=chain_id, nonce=nonce, to=bytes(19) + b"\7", value=value, gas=gas,
+                gas_price=0,
+            ).raw  # fmt: skip
+            return send(town, nonce, "0x" + raw.hex())
+
+        later = pay(spender, 1, 10, 21_000)  # it has as much, and a gap before it
+        first = pay(spender, 0, 10, 21_000)
+        full = [pay(key, 0, 0, town.network.genesis.gas_limit) for key in keys[1:]]
+        client = town.client(2)
+        assert client.wait_for_receipt(first, FINAL_S)["status"] == "0x1"
+        blocks = {client.wait_for_receipt(one, FINAL_S)["blockNumber"] for one in full}
+        assert len(blocks) == len(full), "two that each may take a whole block are in one"
+        for _ in range(2):
+            town.await_progress()
+        assert client.call("eth_getTransactionReceipt", later) is None
         check_town(town, load)
 
 
