@@ -15,17 +15,11 @@ sys.path[:0] = [str(HERE / "shims"), str(ROOT)]
 from ledger.crypto.secp256k1 import recover, sign_compact  # noqa: E402
 from tests.contract.digest import main as print_front_digest  # noqa: E402
 from tests.contract.programs import write_program  # noqa: E402
+from tests.contract.sources import FOLDERS, LIBRARY, list_contracts  # noqa: E402
 from tests.determinism.play import digest_story  # noqa: E402
 from tests.fuzz.cases import digest_case  # noqa: E402
 
 CALLS = 40
-
-
-def list_contracts() -> list[Path]:
-    """The standard contracts, and those that tests keep in files of their own."""
-    folders = ("contracts_py", "tests/contract/twins")
-    found = [path for folder in folders for path in sorted((ROOT / folder).glob("*.py"))]
-    return [path for path in found if b"(Contract):" in path.read_bytes()]
 
 
 def main(count: int) -> None:
@@ -35,10 +29,11 @@ def main(count: int) -> None:
     print("recover", recover(b"\2" * 32, signature[64], r, s).hex()[:16])
     print("front", end=" ")
     print_front_digest(count)
-    for path in list_contracts():
+    calls = min(CALLS, 2 * count)
+    for path in list_contracts(*FOLDERS, LIBRARY):
         source = path.read_bytes()
         for seed in range(1 + count // 20):
-            story = digest_story(source, random.Random(seed).randrange, CALLS)
+            story = digest_story(source, random.Random(seed).randrange, calls)
             print(f"{path.stem}/{seed}", story)
     for seed in range(count):
         pick = random.Random(1_000_000 + seed).randrange

@@ -6,10 +6,11 @@ the comparison of versions and the fuzzer. `pick(n)` gives a number below n.
 
 import hashlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from ledger.contract.artifact import encode_payload
-from ledger.contract.compile import compile_contract
+from ledger.contract.cache import find_program
 from ledger.contract.execution import (
     BlockContext,
     Message,
@@ -27,6 +28,9 @@ from ledger.trie.trie import EMPTY_ROOT
 Pick = Callable[[int], int]
 ACCOUNTS = [keccak256(f"player {index}".encode())[12:] for index in range(4)]
 CONTRACT = keccak256(b"contract")[12:]
+NEIGHBOUR = keccak256(b"neighbour")[12:]
+NEIGHBOUR_SOURCE = Path(__file__).parents[1] / "contract" / "twins" / "neighbour.py"
+"""A contract that answers what contracts ask of others."""
 NOW_S = 1_700_000_000
 RICH_WEI = 10**24
 DEPLOYS_MAX = 30
@@ -67,7 +71,7 @@ def make_value(pick: Pick, entry: dict[str, Any]) -> Any:
     if type_ == "tuple":
         return tuple(make_value(pick, each) for each in entry["components"])
     if type_ == "address":
-        return (*ACCOUNTS, CONTRACT, bytes(20))[pick(6)]
+        return (*ACCOUNTS, CONTRACT, bytes(20), NEIGHBOUR)[pick(7)]
     if type_ == "bool":
         return pick(2) == 1
     if type_ == "string":
@@ -114,11 +118,12 @@ class Story:
 
     def __init__(self, source: bytes, pick: Pick) -> None:
         self.source, self.pick = source, pick
-        self.entries = describe_abi(compile_contract(source).model)
+        self.entries = describe_abi(find_program(source, 1).compiled.model)
         self.state = State(NothingStored(), EMPTY_ROOT)
         self.now_s, self.height = NOW_S, 1
         for account in ACCOUNTS:
             self.state.set_balance(account, RICH_WEI)
+        self.state.set_code(NEIGHBOUR, NEIGHBOUR_SOURCE.read_bytes())
 
     def deploy(self) -> Outcome:
         inputs = [each["inputs"] for each in self.entries if each["type"] == "constructor"]

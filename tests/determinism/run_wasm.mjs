@@ -1,6 +1,7 @@
-// Runs corpus.py in a CPython for WebAssembly: node run_wasm.mjs PYODIDE-FOLDER CHECKOUT COUNT
+// Runs a script of a checkout in a CPython for WebAssembly:
+// node run_wasm.mjs PYODIDE-FOLDER CHECKOUT SCRIPT ARGUMENT...
 // The checkout is read in place; nothing is written to it and nothing is fetched.
-const [folder, checkout, count] = process.argv.slice(2);
+const [folder, checkout, script, ...given] = process.argv.slice(2);
 try {
   const { loadPyodide } = await import(`${folder}/pyodide.mjs`);
   const python = await loadPyodide({ indexURL: folder });
@@ -8,8 +9,8 @@ try {
   python.runPython(`
 import runpy, sys
 sys.dont_write_bytecode = True
-sys.argv = ["corpus.py", "${Number(count)}"]
-runpy.run_path("/checkout/tests/determinism/corpus.py", run_name="__main__")
+sys.argv = ${JSON.stringify([script, ...given])}
+runpy.run_path("/checkout/" + sys.argv[0], run_name="__main__")
 `);
 } catch (error) {
   // Not the stack: it would quote a megabyte of minified JavaScript.

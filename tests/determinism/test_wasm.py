@@ -51,7 +51,8 @@ def run_wasm(package: str, count: int) -> None:
         pytest.skip("Node.js is not here")
     if not (PYODIDE / package).is_dir():
         pytest.skip(f"{package} is not in .tools/pyodide: make .tools/pyodide/.installed")
-    command = ["node", str(HERE / "run_wasm.mjs"), str(PYODIDE / package), str(ROOT)]
+    script = "tests/determinism/corpus.py"
+    command = ["node", str(HERE / "run_wasm.mjs"), str(PYODIDE / package), str(ROOT), script]
     compare(command, count, WASM[package], "32")
 
 

@@ -1,26 +1,28 @@
 """A number makes a case: a source, and calls of it if it is accepted. Oracles that need no host.
 
 What holds for every case: the host ends in a verdict or an outcome, never in an exception; twice
-the same is the same; time is bounded by the gas; what leaves a contract is of plain types.
+the same is the same; time is bounded by the gas; what leaves a contract is of plain types and what
+it leaves behind is storage; the gas is what the slow interpreter counts.
 """
 
 import hashlib
 import random
 import time
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
+from ledger.contract.cache import find_program
 from ledger.contract.compile import compile_contract
 from ledger.contract.messages import Outcome
-from ledger.contract.source import SOURCE_BYTES_MAX
 from ledger.errors import ContractRejected
 from ledger.state.state import State
 from tests.contract.programs import write_program
+from tests.contract.sources import LIBRARY, list_contracts
 from tests.determinism.play import Story, digest_outcome
 from tests.fuzz.grammar import write_contract
 from tests.fuzz.mutate import mutate
+from tests.fuzz.oracle import DEPLOYS, check_agreement
 
-ROOT = Path(__file__).parents[2]
 CALLS = 6
 GAS = 1_000_000
 NS_PER_GAS_MAX = 200
@@ -36,18 +38,27 @@ class Finding(Exception):
     """What must not be."""
 
 
-def list_standard() -> list[str]:
-    texts = [path.read_text() for path in sorted((ROOT / "contracts_py").glob("*.py"))]
-    return [text for text in texts if "(Contract)" in text and len(text) <= SOURCE_BYTES_MAX]
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a seed gave: `refused`, or the digest of what it did."""
+
+    digest: str
+    mutant: bool
+    calls: int = 0
+    agreed: int = 0
+    """Calls whose gas the slow interpreter counted to be the same."""
 
 
-STANDARD = list_standard()
+STANDARD = [path.read_text() for path in list_contracts("contracts_py", LIBRARY)]
+"""All that is deployed or built on, mutated in turn."""
+KINDS = 6
+MUTANTS = range(2, KINDS)
 
 
 def make_source(seed: int) -> bytes:
     """By turns: the grammar, the typed grammar of the front, and mutations of both and of ours."""
     pick = random.Random(seed).randrange
-    kind = seed % 6
+    kind = seed % KINDS
     if kind == 0:
         return write_contract(pick).encode()
     if kind == 1:
@@ -58,7 +69,7 @@ def make_source(seed: int) -> bytes:
     elif kind == 3:
         source = write_program(pick)
     else:
-        source, other = STANDARD[pick(len(STANDARD))], STANDARD[pick(len(STANDARD))]
+        source, other = STANDARD[seed // KINDS % len(STANDARD)], STANDARD[pick(len(STANDARD))]
     return mutate(pick, source, other).encode()
 
 
@@ -87,20 +98,25 @@ def digest_case(seed: int) -> str:
     """What a case does, without a look at the clock: to be compared between versions."""
     source = make_source(seed)
     try:
-        return play(seed, source, timed=False)
+        return play(seed, source, timed=False)[0]
     except ContractRejected:
         return "refused"
 
 
-def play(seed: int, source: bytes, timed: bool = True) -> str:
-    """The digest of one run; raises Finding."""
+def play(seed: int, source: bytes, timed: bool = True) -> tuple[str, int]:
+    """The digest of one run, and its calls; raises Finding."""
     story = Story(source, random.Random(~seed).randrange)
     story.state.__class__ = WatchedState
     digest = hashlib.sha256()
-    outcome = story.deploy()
-    look(outcome)
-    digest.update(digest_outcome(outcome))
-    for _ in range(CALLS if outcome.status == "success" else 0):
+    scope = set(find_program(source, 1).compiled.scope)
+    for _ in range(DEPLOYS):
+        outcome = story.deploy()
+        look(outcome)
+        digest.update(digest_outcome(outcome))
+        if outcome.status == "success":
+            break
+    calls = CALLS if outcome.status == "success" else 0
+    for _ in range(calls):
         began = time.process_time()
         outcome = story.call(GAS)
         spent, used = time.process_time() - began, GAS - outcome.gas_left
@@ -108,8 +124,10 @@ def play(seed: int, source: bytes, timed: bool = True) -> str:
             raise Finding(f"{used} gas took {spent:.3f} s")
         look(outcome)
         digest.update(digest_outcome(outcome))
+    if set(find_program(source, 1).compiled.scope) != scope:
+        raise Finding("a call left something behind")
     digest.update(story.state.commit().root)
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:16], calls
 
 
 def look(outcome: Outcome) -> None:
@@ -119,9 +137,9 @@ def look(outcome: Outcome) -> None:
         walk([log.address, tuple(log.topics), log.data])
 
 
-def run_case(seed: int) -> str:
-    """`refused`, or the digest of what it did; raises Finding, or whatever broke the host."""
-    source = make_source(seed)
+def run_case(seed: int) -> Case:
+    """Raises Finding, or whatever broke the host."""
+    source, mutant = make_source(seed), seed % KINDS in MUTANTS
     began = time.process_time()
     try:
         compile_contract(source)
@@ -133,8 +151,9 @@ def run_case(seed: int) -> str:
     if spent > COMPILE_S_MAX:
         raise Finding(f"compiling {len(source)} bytes took {spent:.1f} s")
     if verdict:
-        return verdict
+        return Case(verdict, mutant)
     first, second = play(seed, source), play(seed, source)
     if first != second:
         raise Finding(f"two runs differ: {first}, {second}")
-    return first
+    digest, calls = first
+    return Case(digest, mutant, 2 * calls, check_agreement(seed, source))

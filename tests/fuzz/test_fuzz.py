@@ -1,34 +1,75 @@
 """A short look for what must not be; `python -m tests.fuzz 3600` is the long one."""
 
+import json
 import os
 import random
+import re
+from pathlib import Path
 
 import pytest
 
-from tests.fuzz import __main__ as fuzzer
-from tests.fuzz import cases
-from tests.fuzz.cases import Finding, run_case, walk
+from tests.fuzz import __main__ as program
+from tests.fuzz import cases, versions
+from tests.fuzz.__main__ import Fuzzer
+from tests.fuzz.cases import Finding, make_source, run_case, walk
 
 SHORT_S = 12
 DEEP_S = int(os.environ.get("FUZZ_S", "3000"))
 
 
-def test_a_short_look_finds_nothing() -> None:
-    findings, results = fuzzer.fuzz(SHORT_S, 0)
-    assert not findings, "\n".join(findings)
-    given = list(results.values())
-    assert len(given) > 50, "too slow to find anything"
+def look(seconds: float, first: int, kept: Path, alone: bool = False) -> Fuzzer:
+    fuzzer = Fuzzer(seconds, first, kept)
+    fuzzer.versions = {} if alone else fuzzer.versions
+    fuzzer.run()
+    return fuzzer
+
+
+def test_a_short_look_finds_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fuzzer = look(SHORT_S, 0, tmp_path, alone=True)
+    assert not fuzzer.findings, "\n".join(fuzzer.findings)
+    given = list(fuzzer.results.values())
+    assert len(given) > 40, "too slow to find anything"
     assert given.count("refused") < 0.9 * len(given), "hardly anything is accepted: see grammar"
+    summary = capsys.readouterr().out.splitlines()[-1]
+    assert f" SUMMARY {fuzzer.describe().split(' s: ')[0]}" in summary
+    assert summary == (tmp_path / "0.log").read_text().splitlines()[-1]
+    assert 20 < fuzzer.memory_mb < 200 and fuzzer.calls > fuzzer.agreed > 10
 
 
 @pytest.mark.deep
-@pytest.mark.timeout(DEEP_S + 300)
-def test_a_long_look_finds_nothing() -> None:
+@pytest.mark.timeout(DEEP_S + 900)
+def test_a_long_look_finds_nothing(tmp_path: Path) -> None:
     """FUZZ_S seconds, from a seed that is printed."""
     first = random.randrange(10**9)
     print(f"first seed {first}")
-    findings, _ = fuzzer.fuzz(DEEP_S, first)
-    assert not findings, "\n".join(findings)
+    fuzzer = look(DEEP_S, first, tmp_path)
+    assert not fuzzer.findings, "\n".join(fuzzer.findings)
+
+
+def test_every_standard_contract_is_mutated() -> None:
+    names = {re.search(r"class (\w+)\((?:Contract|Token|Own)", text) for text in cases.STANDARD}
+    found = {match[1] for match in names if match}
+    assert found >= {"Wattcoin", "Metering", "Network", "Microgrid", "Token", "Roles", "Billing"}
+    assert len(cases.STANDARD) == 12
+    per_round = cases.KINDS * len(cases.STANDARD)
+    texts = {make_source(seed).splitlines()[0] for seed in range(4, 4 + per_round, cases.KINDS)}
+    assert len(texts) > 9, "each in turn, most with their first line as it was"
+
+
+@pytest.mark.parametrize("name", sorted(versions.list_versions()) or [""])
+def test_another_version_is_compared(tmp_path: Path, name: str) -> None:
+    """One seed here; the long look goes on with all versions in turn."""
+    if not name.startswith("CPython"):
+        pytest.skip("no other CPython is here" if not name else "WebAssembly: test_wasm has it")
+    fuzzer = Fuzzer(0, 0, tmp_path)
+    fuzzer.results = {seed: cases.digest_case(seed) for seed in (0, 1, 4)}
+    fuzzer.results[4] = "spoilt"
+    fuzzer.batch_name, fuzzer.batch_seeds = name, [0, 1, 4]
+    batch = versions.start(fuzzer.versions[name], fuzzer.batch_seeds)
+    fuzzer.read_batch(batch)
+    assert fuzzer.compared == {name: 3}
+    assert len(fuzzer.findings) == 1 and f"seed 4: {name} differs" in fuzzer.findings[0]
+    assert json.loads((tmp_path / "4.json").read_text())["seed"] == 4
 
 
 @pytest.mark.parametrize("value", [object(), 1.5, [True, (b"", [set()])], {}, type, bytearray(1)])
@@ -45,8 +86,19 @@ def test_a_slow_call_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
             run_case(seed)
 
 
-def test_a_child_that_dies_or_hangs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fuzzer, "CASE_S_MAX", 1.0)
-    monkeypatch.setattr(fuzzer.sys, "executable", "/bin/false")
-    _, findings, _ = fuzzer.watch_child(5, 0.1)
-    assert "seed 5: the child died (1)" in findings[0]
+def test_a_child_that_dies_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(program.sys, "executable", "/bin/false")
+    fuzzer = Fuzzer(1, 5, tmp_path)
+    fuzzer.watch_child(0.1)
+    assert "seed 5: the child died (1)" in fuzzer.findings[0] and fuzzer.seed == 6
+
+
+def test_a_child_that_hangs_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    silent = tmp_path / "silent"
+    silent.write_text("#!/bin/sh\necho '{\"begin\": 9}'\nexec sleep 60\n")
+    silent.chmod(0o755)
+    monkeypatch.setattr(program.sys, "executable", str(silent))
+    monkeypatch.setattr(program, "CASE_S_MAX", 1.0)
+    fuzzer = Fuzzer(1, 5, tmp_path)
+    fuzzer.watch_child(0.1)
+    assert "seed 9: the child died (-9): it hung" in fuzzer.findings[0]

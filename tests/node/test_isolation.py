@@ -17,6 +17,7 @@ from ledger.encoding import abi
 from ledger.errors import StoreError
 from node.isolation import contract_process
 from node.isolation.contract_process import ContractProcess
+from tests.contract.sources import list_contracts
 from tests.determinism.play import CONTRACT, Story, digest_outcome
 
 ROOT = Path(__file__).parents[2]
@@ -89,12 +90,7 @@ def worker():
     process.stop()
 
 
-CORPUS = [
-    path
-    for folder in ("contracts_py", "tests/contract/twins")
-    for path in sorted((ROOT / folder).glob("*.py"))
-    if b"(Contract):" in path.read_bytes()
-]
+CORPUS = list_contracts()
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
