@@ -205,7 +205,8 @@ class Qbft:
         members = tuple(sorted(set(validators)))
         place = Place(height, parent_hash, members, self._authors, self._decode)
         self._decision = Decision(self._world, place, Votes(self._evidence))
-        self._world.behind_until_ms = 0
+        if not self._is_behind():
+            self._world.behind_until_ms = 0
         self._regain()
         early = self._later.pop(height, None)
         self._later = {later: kept for later, kept in self._later.items() if later > height}
@@ -287,11 +288,14 @@ class Qbft:
 
         Only for a while: they may be gone for ever, with the votes that we would need.
         """
-        place = self._decision.place
         self._ahead[member] = max(height, self._ahead.get(member, 0))
-        further = [who for who in place.validators if self._ahead.get(who, 0) > place.height]
-        if len(further) > place.faults and height > place.height:
+        if height > self._decision.place.height and self._is_behind():
             self._world.behind_until_ms = self._world.now_ms + CATCH_UP_MS
+
+    def _is_behind(self) -> bool:
+        place = self._decision.place
+        further = [who for who in place.validators if self._ahead.get(who, 0) > place.height]
+        return len(further) > place.faults
 
     def _take_certified(self, event: ev.CertifiedBlock) -> None:
         decision, place, block = self._decision, self._decision.place, event.block

@@ -166,8 +166,9 @@ class Signer:
         if self.record is None:
             return None
         if self.record.lease < (height, 0):
-            self.record = SignerRecord((height, 0))
-            self.signed, self.mute, self.found = {}, False, False
+            # Where nothing was signed since the start, the note says so until it is resumed.
+            self.record = SignerRecord((height, 0), () if self.found else None)
+            self.signed, self.mute = {}, False
         return self.record.encode()
 
     def write_note(self) -> bytes | None:

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from ledger.block import encode_block
+from ledger.block import Certificate, encode_block
 from ledger.consensus import events as ev
 from ledger.consensus.messages import Kind, Message
-from ledger.consensus.qbft import LISTEN_MS
+from ledger.consensus.qbft import CATCH_UP_MS, LISTEN_MS
 from ledger.consensus.signer import (
     DISTRUSTED,
     Prepared,
@@ -124,7 +124,17 @@ def test_while_others_are_ahead_nothing_is_signed_however_long_their_blocks_take
     block = block_of(desk.address("B"))
     desk.step(ev.CertifiedBlock(None, block, desk.certify("BCD", block)))
     assert said(desk.imported(block)) == []
-    assert desk.record() == SignerRecord((2, 0))
+    assert desk.record() == SignerRecord((2, 0), note=()), "and so its disk says"
+    desk.step(ev.WorkWaiting(True))
+    assert said(desk.wake(CATCH_UP_MS - 2_000)) == [], "it is not asked to give up that round too"
+    second = block_of(desk.address("C"), number=2, parent=block.hash)
+    third = block_of(desk.address("D"), number=3, parent=second.hash)
+    for one in (second, third):
+        seals = [desk.vote(n, COMMIT, 0, one.hash, height=one.number).signature for n in "BCD"]
+        certificate = Certificate(one.number, 0, one.hash, tuple(seals))
+        desk.step(ev.CertifiedBlock(None, one, certificate))
+        effects = desk.imported(one)
+    assert of(ev.Persist, effects) == [ev.Persist(SignerRecord((4, 0)).encode())], "level: it signs"
 
 
 def test_one_that_says_to_be_ahead_delays_a_start_by_one_round_at_most() -> None:

@@ -309,7 +309,9 @@ ENGINE_BUGS = {
     "f + 1 seals": Planted(f_plus_1_seals_suffice, "byzantine", 4, ("S1",)),
     "one signer twice": Planted(one_signer_counts_twice, "byzantine", 4, ("S1",), 30),
     "zero seals": Planted(zero_seals_are_somebodys, "byzantine", 4, ("S1",), 20),
-    "ten thousand seals": Planted(seals_recovered_before_they_are_counted, "byzantine", 4, ("R",)),
+    "ten thousand seals": Planted(
+        seals_recovered_before_they_are_counted, "byzantine", 4, ("R",), 100
+    ),
     "COMMITs for who sent them": Planted(commit_counts_for_who_sent_it, "mixed", 4, ("S1",)),
     "rounds never align": Planted(rounds_never_align, "mixed", 4, ("L",)),
     "the old set goes on": Planted(old_set_goes_on, "mixed", 4, ("S1", "L", "")),

@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Callable, Iterable
 from random import Random
 
+from ledger.consensus.qbft import LISTEN_MS
 from tests.simulator.byzantine import Byzantine
 from tests.simulator.checkers import Violation
 from tests.simulator.node import Node
@@ -19,6 +20,7 @@ from tests.simulator.world import Weather, World
 FAULTS_MS = 20_000
 LIVE_TIMEOUTS = 4  # L: a new head within so many of the largest live round timeouts
 SHRINK_RUNS_MAX = 40
+LAST_MS = LISTEN_MS + 3_000  # by then the others wait for it no longer, and have gone on
 HEAL_MS_MIN = 10_000  # a disk is repaired, a node is started, blocks are fetched
 
 PAUSE_MS_MAX = {
@@ -128,7 +130,7 @@ def black_out(world: World, random: Random) -> None:
     for node in world.nodes:
         node.crash()
         last = node.head_height == world.top() > world.bottom()
-        world.at(random.randint(10, 100) + (3_000 if last else 0), node.start)
+        world.at(random.randint(10, 100) + (LAST_MS if last else 0), node.start)
 
 
 def cut(world: World, random: Random) -> None:
