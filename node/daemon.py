@@ -26,7 +26,7 @@ from node.isolation.contract_process import ContractProcess, open_contracts
 from node.keys import derive_unlocked, load_node_key
 from node.log import Log
 from node.network_files import STORE_FILE, load_network_file
-from node.node import Node, data_folder
+from node.node import Node
 from node.peers.identity import CERTIFICATE_FILE, load_or_make_certificate, make_server_tls
 from node.rpc.context import Context
 from node.rpc.dispatch import Dispatcher
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
 EXIT_OK = 0
 EXIT_FAILED = 1
-GC_THRESHOLD = 20_000
-"""New objects between two collections; Python's 700 would look at every transaction several times
-while a block is built."""
+GC_THRESHOLD = 50_000
+"""New objects between two collections, some 5 MB; Python's 700 would look at every transaction
+several times while a block is built."""
 WITH_PARENT = "--with-parent"
 """After the settings file: stop when standard input ends, which it does when the parent is gone."""
 
@@ -104,9 +104,9 @@ def open_node(config: Config, log: Log) -> Node:
     if config.rpc_unlocked_mnemonic:
         unlocked = derive_unlocked(config.rpc_unlocked_mnemonic)
         log.warn("rpc", "accounts are unlocked: anybody who reaches this port may spend from them")
-    _make_certificate_aside(data_folder(config))
+    _make_certificate_aside(_make_data_folder(config))
     contracts = open_contracts(config.contracts_isolation, config.contracts_memory_mb)
-    store = SqliteStore(data_folder(config) / STORE_FILE)
+    store = SqliteStore(config.data / STORE_FILE)
     try:
         node = Node(config, network_file, private_key, store, log, unlocked, contracts)
     except BaseException as error:
@@ -210,3 +210,12 @@ def _run(main: Coroutine[None, None, None]) -> None:
 
 if __name__ == "__main__":
     sys.exit(run_node(Path(sys.argv[1]), with_parent=WITH_PARENT in sys.argv[2:]))
+
+
+def _make_data_folder(config: Config) -> Path:
+    """The data folder, made where it is not there yet. Raises NodeError."""
+    try:
+        config.data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NodeError(f"{config.data}: the data folder cannot be made: {error}") from error
+    return config.data
