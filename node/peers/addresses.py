@@ -3,13 +3,15 @@
 A router hands out new addresses and the file stays as it was. So a node that connects to us is
 remembered at the host it came from, peers tell each other what they know, and on a local network
 nodes announce themselves (`discovery`). None of it is believed: whoever answers proves its key, and
-only nodes that are allowed are dialled. Not here: dialling (`network`).
+only nodes that are allowed are dialled. Where a node did prove it is kept over a restart, the last
+such place of each. Not here: dialling (`network`).
 """
 
 import ipaddress
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from ledger.encoding.packed import pack, unpack
 from ledger.types import Address
 
 PLACES_MAX = 3
@@ -36,6 +38,9 @@ class AddressBook:
     def __init__(self, endpoints: tuple[Endpoint, ...]) -> None:
         self._named = {one.address: one for one in endpoints}
         self._learned: OrderedDict[Address, list[Place]] = OrderedDict()
+        self._proved: OrderedDict[Address, Place] = OrderedDict()
+        self.changed = False
+        """Whether `dump` has something new to keep."""
 
     def note(self, address: Address, host: str, port: int) -> bool:
         """Remember where a node was seen; whether that is new."""
@@ -55,7 +60,31 @@ class AddressBook:
         named = self._named.get(address)
         if named is None or _is_same(named.host, host):
             return False
+        self.note_proved(address, host, named.port)
         return self.note(address, host, named.port)
+
+    def note_proved(self, address: Address, host: str, port: int) -> None:
+        """Here a node has proved its key: to be tried again after a restart."""
+        place, named = (host, port), self._named.get(address)
+        if named is not None and (named.host, named.port) == place:
+            self.changed |= self._proved.pop(address, None) is not None
+        elif self._proved.get(address) != place:
+            self._proved.pop(address, None)
+            self._proved[address] = place
+            self.changed = True
+            if len(self._proved) > NODES_MAX:
+                self._proved.popitem(last=False)
+
+    def dump(self) -> bytes:
+        """What is to be kept: some 60 bytes for each node that moved or is not in the file."""
+        self.changed = False
+        return pack([(address, *place) for address, place in self._proved.items()])
+
+    def load(self, raw: bytes) -> list[tuple[Address, str, int]]:
+        """What was kept: node, host, port. Raises EncodingError."""
+        kept = [(address, host, port) for address, host, port in unpack(raw, "list of addresses")]
+        self._proved.update((address, (host, port)) for address, host, port in kept)
+        return kept
 
     def find(self, address: Address) -> list[Place]:
         """Where to try, the file's first, then the newest."""

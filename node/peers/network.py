@@ -19,6 +19,8 @@ import aiohttp
 from aiohttp import web
 
 from ledger.crypto.address import to_checksum
+from ledger.errors import StoreError
+from ledger.store.base import Store
 from ledger.types import Address, Hash32
 from node.errors import NodeError, PeerError
 from node.log import Log
@@ -47,6 +49,9 @@ DIAL_PAUSE_S_MAX = 15.0
 STEADY_S = 30.0
 """A connection that lived so long starts the pauses anew."""
 DIALED_AT_ONCE_S = 3.0
+PLACES_KEY = "node/peer-places"
+KEEP_PLACES_S = 600.0
+"""Between two writes of where nodes answered: one that comes from ever new hosts wears no card."""
 
 
 class Host(Protocol):
@@ -77,6 +82,7 @@ class PeerNetwork:
         connections_max: int = 64,
         *,
         discover: bool = False,
+        store: Store | None = None,
     ) -> None:
         self.peers: dict[Address, Peer] = {}
         self._host = host
@@ -89,6 +95,8 @@ class PeerNetwork:
         self._log = log
         self._connections_max = connections_max
         self._discover = discover
+        self._store = store
+        self._places_kept_at = -KEEP_PLACES_S
         self._handshakes = 0
         self.scores = Scores()
         self._gone: dict[Address, asyncio.Event] = {}
@@ -126,6 +134,9 @@ class PeerNetwork:
             connector=aiohttp.TCPConnector(use_dns_cache=False, limit=0)
         )
         self._tasks = [asyncio.create_task(self._keep_dialling(one)) for one in self._dialled]
+        kept = self._store.get_meta(PLACES_KEY) if self._store else None
+        for place in self.addresses.load(kept) if kept else ():
+            self.learn(*place)
         bound = int(self._listener.sockets[0].getsockname()[1])
         if self._discover:
             found = Discovery(
@@ -137,6 +148,8 @@ class PeerNetwork:
     async def stop(self) -> None:
         """Close every connection, telling why."""
         self._stopping = True
+        self._places_kept_at = -KEEP_PLACES_S
+        self._keep_places()
         if self._listener is not None:
             self._listener.close()
         for peer in list(self.peers.values()):
@@ -256,7 +269,9 @@ class PeerNetwork:
         except PeerError:
             await socket.close()
             raise
-        await self._talk(socket, place, fingerprint, dialed=True, expected=address)
+        await self._talk(
+            socket, place, fingerprint, dialed=True, expected=Endpoint("", address, host, port)
+        )
 
     # Both.
 
@@ -267,15 +282,15 @@ class PeerNetwork:
         fingerprint: Hash32,
         *,
         dialed: bool,
-        expected: Address | None = None,
+        expected: Endpoint | None = None,
     ) -> None:
         """Shake hands, then exchange frames until the end."""
 
         def check_address(address: Address) -> str | None:
-            if expected is not None and address != expected:
+            if expected is not None and address != expected.address:
                 return (
                     f"the node at {endpoint} is {to_checksum(address)}, "
-                    f"the network file says {to_checksum(expected)}"
+                    f"the network file says {to_checksum(expected.address)}"
                 )
             return self._check_address(address, dialed=dialed)
 
@@ -293,6 +308,8 @@ class PeerNetwork:
                 )
             finally:
                 self._handshakes -= 1
+            if expected is not None:
+                self.addresses.note_proved(peer.address, expected.host, expected.port)
             if self._register(peer):
                 await peer.run(self._host.receive)
         except PeerError as error:
@@ -332,12 +349,24 @@ class PeerNetwork:
         host = peer.endpoint.rpartition(":")[0].strip("[]")
         if not peer.dialed and not is_loopback(host):
             self.addresses.note_inbound(peer.address, host)
+        self._keep_places()
         if peer.version >= SYNC_VERSION:
             told = [one for one in self.addresses.tell(host) if one[0] != peer.address]
             if told:
                 peer.send(Kind.ADDRESSES, told[:ADDRESSES_MAX])
         self._host.peer_connected(peer)
         return True
+
+    def _keep_places(self) -> None:
+        """Write down where nodes answered, for the next start."""
+        due = time.monotonic() - self._places_kept_at >= KEEP_PLACES_S
+        if self._store is None or not due or not self.addresses.changed:
+            return
+        self._places_kept_at = time.monotonic()
+        try:
+            self._store.set_meta(PLACES_KEY, self.addresses.dump())
+        except StoreError as error:
+            self._log.seldom("peers", "where nodes are could not be kept", why=error)
 
     def _unregister(self, peer: Peer) -> None:
         if self.peers.get(peer.address) is peer:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ledger.store.memory import MemoryStore
 from node.log import Log
 from node.peers import addresses, network
 from node.peers.addresses import NODES_MAX, AddressBook, Endpoint
@@ -78,6 +79,69 @@ def test_a_node_that_moved_is_reached_where_another_saw_it(tmp_path: Path) -> No
         await until(lambda: b.address in c.network.peers, 15)
         for node in (a, b, c):
             await node.stop()
+
+    play(story)
+
+
+def test_where_a_node_proved_its_key_is_kept_and_nothing_else() -> None:
+    book = AddressBook((Endpoint("a", A, "10.0.0.1", 5),))
+    book.note(B, "10.0.0.9", 6)
+    assert not book.changed  # told by others: anybody can say so
+    book.note_proved(A, "10.0.0.1", 5)
+    assert not book.changed  # the file says it
+    book.note_inbound(A, "10.0.0.7")
+    book.note_proved(C, "10.0.0.8", 7)
+    assert book.changed
+    kept = book.dump()
+    assert not book.changed
+    assert AddressBook(()).load(kept) == [(A, "10.0.0.7", 5), (C, "10.0.0.8", 7)]
+    book.note_proved(A, "10.0.0.1", 5)  # it is back where the file says
+    book.note_proved(C, "10.0.0.18", 7)  # a router gave it another address
+    assert book.changed
+    assert AddressBook(()).load(book.dump()) == [(C, "10.0.0.18", 7)]
+    for number in range(NODES_MAX + 10):
+        book.note_proved(number.to_bytes(20, "big"), "10.0.0.1", 5)
+    assert len(book.load(book.dump())) == NODES_MAX
+
+
+def test_a_node_that_is_in_no_file_is_found_again_after_a_restart(tmp_path: Path) -> None:
+    async def story() -> None:
+        store = MemoryStore()
+        a, b = Node(tmp_path, 0), Node(tmp_path, 1)
+        await b.start()
+        await a.start(store=store)
+        a.network.learn(b.address, "127.0.0.1", b.port)
+        await until(lambda: a.network.peers)
+        await a.stop()
+        await a.start(store=store)
+        await until(lambda: a.network.peers)
+        # At another port from now on: told of it, it is learned anew.
+        await b.stop()
+        await b.start()
+        a.network.learn(b.address, "127.0.0.1", b.port)
+        await until(lambda: b.network.peers, 15)
+        await a.stop()
+        await a.start(store=store)
+        await until(lambda: a.network.peers)
+        await a.stop()
+        await b.stop()
+
+    play(story)
+
+
+def test_a_node_from_ever_new_hosts_is_written_down_seldom(tmp_path: Path) -> None:
+    async def story() -> None:
+        store = MemoryStore()
+        a = Node(tmp_path, 0)
+        await a.start(store=store)
+        written: list[bytes] = []
+        store.set_meta = lambda key, value: written.append(value)  # type: ignore[method-assign]
+        for last in range(9):
+            a.network.addresses.note_proved(B, f"10.0.0.{last}", 5)
+            a.network._keep_places()
+        assert len(written) == 1
+        await a.stop()
+        assert AddressBook(()).load(written[-1]) == [(B, "10.0.0.8", 5)]
 
     play(story)
 
