@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ledger.consensus import events as ev
-from ledger.consensus.messages import Kind, decode_message
+from ledger.consensus.messages import Kind, Vote, decode_message
 from tests.simulator.checkers import Violation
 from tests.simulator.liar import Liar
 from tests.simulator.links import Weather
@@ -260,6 +260,38 @@ def test_fault_13_a_backup_is_restored_with_an_older_signer_record() -> None:
         keep_busy(world, 4)
         assert votes, "it signs again in the end"
         assert min(vote.height for vote in votes) > top, "but nothing where it may have signed"
+        live(world)
+
+
+def test_fault_13_a_raw_copy_signs_nothing_before_it_has_heard_how_far_the_others_are() -> None:
+    """Copied while it ran, record and all: the record fits the copy, and only others know better."""
+    with realm() as world:
+        start_all(world)
+        keep_busy(world, 2)
+        copied = world.machines[1]
+        backup, checker = copied.backup(), world.watch.checker
+        keep_busy(world, 3)
+        copied.kill()
+        copied.restore(backup)
+        signed: list[Vote] = []
+        see = checker.see_vote
+
+        def note(vote: Vote, author_disk: bytes | None = None) -> None:
+            if author_disk is not None and checker._authors.author_of(vote) == copied.address:
+                signed.append(vote)
+            see(vote, author_disk)
+
+        checker.see_vote = note  # type: ignore[method-assign]
+        world.split("B", "ACD")
+        copied.start()
+        world.run(0.2)
+        assert copied.height < max(world.heights())
+        assert signed == [], "not even a ROUND-CHANGE"
+        top = max(world.heights())
+        world.heal_links()
+        keep_busy(world, 6)
+        assert signed, "it signs again in the end"
+        assert min(vote.height for vote in signed) > top
         live(world)
 
 
