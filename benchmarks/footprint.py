@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 
 from benchmarks.cluster import OWNER, run_cluster
-from benchmarks.machine import cpu_seconds, memory_bytes, written_bytes
+from benchmarks.machine import cpu_seconds_of_all, memory_bytes, written_bytes
 from benchmarks.throughput import ask, send_and_wait
 from benchmarks.workload import (
     creation_data,
@@ -44,9 +44,9 @@ def measure_node() -> dict[str, Any]:
             "memory_empty_mb": round(empty / 1e6, 1),
             "memory_after_day_mb": round(memory_bytes(pid) / 1e6, 1),
         }
-        before = cpu_seconds(pid)
+        before = cpu_seconds_of_all(pid)
         time.sleep(IDLE_S)
-        result["idle_cpu_percent"] = round((cpu_seconds(pid) - before) / IDLE_S * 100, 2)
+        result["idle_cpu_percent"] = round((cpu_seconds_of_all(pid) - before) / IDLE_S * 100, 2)
     return result
 
 

@@ -35,10 +35,19 @@ def memory_bytes(pid: int) -> int:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time so far of a process and of those it started, also where they ended."""
+    """User and system time of a process so far."""
+    return _times(pid, 2)
+
+
+def cpu_seconds_of_all(pid: int) -> float:
+    """The same of a process and of those it started, also where they ended."""
+    return _times(pid, 4) + sum(map(cpu_seconds_of_all, _children(pid)))
+
+
+def _times(pid: int, count: int) -> float:
+    """The sum of user and system time, own and then of children that ended."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    own = sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-    return own + sum(map(cpu_seconds, _children(pid)))
+    return sum(map(int, fields[11 : 11 + count])) / os.sysconf("SC_CLK_TCK")
 
 
 def _children(pid: int) -> list[int]:
