@@ -19,8 +19,7 @@ from ledger.errors import BlockNotYet, InvalidBlock, WrongNetwork
 from ledger.genesis import Genesis
 from ledger.genesis_block import make_genesis_block
 from ledger.history import History, compute_pins
-from ledger.overrides import apply_override, check_overrides, find_validators
-from ledger.permissions import read_validators
+from ledger.permissions import apply_override, check_overrides, find_validators, read_validators
 from ledger.receipt import Receipt
 from ledger.state.state import State, StateCache
 from ledger.store.base import Store

@@ -4,13 +4,21 @@ The contract stands at a fixed address with fixed slots (`contracts_py/network.p
 this order), so that engine, transition and a light client read it without running it. A chain
 whose genesis has no network contract keeps its first validators and lets everybody deploy: that is
 a chain in memory, never a network made by the command line.
+
+Overrides, in everybody's network file, are the way out of one that has lost too many validators for
+ever: from its height on an override's validators decide. The list in the contract is rewritten
+before that block runs, so that votes and later changes go on from there; mixHash of the block
+before stays what it was. How a light client follows one is in `light`. Source: DESIGN.md section 4.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
-from ledger.block import VALIDATORS_MAX
+from ledger.block import VALIDATORS_MAX, Header, validators_hash
 from ledger.crypto.keccak import keccak256
-from ledger.genesis import NETWORK_CONTRACT
+from ledger.errors import GenesisError
+from ledger.genesis import NETWORK_CONTRACT, Genesis
+from ledger.state.state import State
 from ledger.types import Address, Hash32, Height, Slot, Word
 
 VALIDATORS_SLOT = 0
@@ -123,6 +131,31 @@ def write_validators(state: Storage, validators: tuple[Address, ...]) -> None:
         member = validators[index] if index < len(validators) else b""
         value = int.from_bytes(member, "big")
         state.set_storage(NETWORK_CONTRACT, _slot((first + index) % 2**256), value)
+
+
+def find_validators(genesis: Genesis, height: Height) -> tuple[Address, ...] | None:
+    """Who decides a block by the network file; None where the chain says it."""
+    return next((one.validators for one in genesis.overrides if one.height == height), None)
+
+
+def apply_override(genesis: Genesis, state: State, height: Height) -> State:
+    """Give the state that block `height` runs on the validators of its override, if it has one."""
+    validators = find_validators(genesis, height)
+    if validators is not None and is_permissioned(state):
+        write_validators(state, validators)
+    return state
+
+
+def check_overrides(genesis: Genesis, head: Height, get_header: Callable[[Height], Header]) -> None:
+    """Refuse an override of a block that is here and was decided by others. Raises GenesisError."""
+    for override in genesis.overrides:
+        if override.height <= head:
+            header = get_header(override.height)
+            if header.extra_data != validators_hash(override.validators):
+                raise GenesisError(
+                    f"network file: overrides: block {override.height} is here already and was "
+                    f"decided by others; an override can be of block {head + 1} at the earliest"
+                )
 
 
 def owners_upgrade(state: StorageReader) -> bool:

@@ -121,6 +121,15 @@ def open_node(config: Config, log: Log) -> Node:
     return node
 
 
+def _make_data_folder(config: Config) -> Path:
+    """The data folder, made where it is not there yet. Raises NodeError."""
+    try:
+        config.data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise NodeError(f"{config.data}: the data folder cannot be made: {error}") from error
+    return config.data
+
+
 def _make_certificate_aside(folder: Path) -> None:
     """A first start's TLS certificate, in a process that ends: what makes it takes 10 MB, which
     this one would hold for as long as it runs. What fails there is tried again, and told, here."""
@@ -210,12 +219,3 @@ def _run(main: Coroutine[None, None, None]) -> None:
 
 if __name__ == "__main__":
     sys.exit(run_node(Path(sys.argv[1]), with_parent=WITH_PARENT in sys.argv[2:]))
-
-
-def _make_data_folder(config: Config) -> Path:
-    """The data folder, made where it is not there yet. Raises NodeError."""
-    try:
-        config.data.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise NodeError(f"{config.data}: the data folder cannot be made: {error}") from error
-    return config.data

@@ -10,7 +10,6 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from ledger.block import Block, Certificate
@@ -136,6 +135,7 @@ class Node:
             self.log,
             config.peers_connections_max,
             discover=config.peers_discover,
+            store=chain.store,
         )
 
     def _make_sync(self, private_key: bytes) -> Sync:
@@ -389,12 +389,3 @@ class Node:
 
     def explain(self) -> dict[str, Any]:
         return explain(self, now_ms())
-
-
-def data_folder(config: Config) -> Path:
-    """The data folder, made where it is not there yet. Raises NodeError."""
-    try:
-        config.data.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise NodeError(f"{config.data}: the data folder cannot be made: {error}") from error
-    return config.data

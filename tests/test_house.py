@@ -23,7 +23,7 @@ LEDGER_LAYERS = (
     ("ledger.trie",),
     ("ledger.transaction", "ledger.receipt", "ledger.block", "ledger.work", "ledger.genesis"),
     ("ledger.state",),
-    ("ledger.permissions", "ledger.overrides"),
+    ("ledger.permissions",),
     ("ledger.contract",),
     ("ledger.transition", "ledger.pool", "ledger.store", "ledger.light", "ledger.consensus"),
     ("ledger.genesis_block", "ledger.unflushed", "ledger.candidates"),
@@ -60,7 +60,7 @@ def modules(room: str) -> Iterator[tuple[str, Path]]:
 
 def imports(path: Path) -> set[str]:
     """Every module that a file imports, also inside functions; relative ones start with a dot."""
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)

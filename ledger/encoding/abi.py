@@ -160,13 +160,14 @@ def _parse_members(text: str, position: int, depth: int) -> tuple[list[Kind], in
 def _base_kind(match: re.Match[str]) -> Kind:
     name, family, number = match[0], match[1], int(match[2] or 0)
     if family == "bytes" and number <= _WORD:
-        return _fixed_bytes_kind(name, number)
+        return _padded_kind(name, number)
     if family in ("uint", "int") and number <= 256 and number % 8 == 0:
         return _integer_kind(name, number, signed=family == "int")
-    makers = {"bool": _bool_kind, "address": _address_kind, "bytes": _bytes_kind}
     if family is not None:
         raise _no_type(name)
-    return makers.get(name, _string_kind)()
+    if name == "address":
+        return _padded_kind(name, 20, before=12)
+    return {"bool": _bool_kind, "bytes": _bytes_kind, "string": _string_kind}[name]()
 
 
 def _no_type(text: str) -> EncodingError:
@@ -217,36 +218,21 @@ def _bool_kind() -> Kind:
     return Kind("bool", _WORD, False, encode, decode)
 
 
-def _address_kind() -> Kind:
-    padding = bytes(12)
-
-    def encode(value: Any) -> bytes:
-        if not isinstance(value, bytes) or len(value) != 20:
-            raise _refused("address", value)
-        return padding + value
-
-    def decode(data: bytes, position: int) -> bytes:
-        start = position + 12
-        if data[position:start] != padding:
-            raise EncodingError("ABI: an address with more than 20 bytes")
-        return data[start : start + 20]
-
-    return Kind("address", _WORD, False, encode, decode)
-
-
-def _fixed_bytes_kind(name: str, size: int) -> Kind:
-    padding = bytes(_WORD - size)
+def _padded_kind(name: str, size: int, before: int = 0) -> Kind:
+    """`size` bytes in a word, behind so many zeros; the rest are zeros too."""
+    start, stop = bytes(before), bytes(_WORD - before - size)
 
     def encode(value: Any) -> bytes:
         if not isinstance(value, bytes) or len(value) != size:
             raise _refused(name, value)
-        return value + padding
+        return start + value + stop
 
     def decode(data: bytes, position: int) -> bytes:
-        middle = position + size
-        if data[middle : position + _WORD] != padding:
-            raise EncodingError(f"ABI: {name} is not padded with zeros")
-        return data[position:middle]
+        first = position + before
+        last = first + size
+        if data[position:first] != start or data[last : position + _WORD] != stop:
+            raise EncodingError(f"ABI: {name} has {size} bytes, the rest of its word is not zero")
+        return data[first:last]
 
     return Kind(name, _WORD, False, encode, decode)
 

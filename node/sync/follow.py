@@ -19,7 +19,7 @@ from ledger.chain import Chain
 from ledger.consensus.signer import DISTRUSTED, decode_record
 from ledger.errors import LedgerError
 from ledger.light import verify_certificate
-from ledger.overrides import find_validators
+from ledger.permissions import find_validators
 from ledger.store.members import load_validators, save_changes, save_validators
 from ledger.types import Address, Height
 from node.log import Log
