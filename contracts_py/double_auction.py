@@ -23,6 +23,10 @@ the order is placed, so that a debt that nobody pays cannot arise. A period that
 `grace_seconds` after its end counts as nothing delivered, and as all used. A correction of a
 reading after it was settled changes nothing here.
 
+**One meter, one order.** What a meter records in a period settles the order of one account: the
+first that orders by it, until it withdraws. Were the meter handed over between two orders, its
+export would otherwise be paid twice. Who gave a meter away may still withdraw its order.
+
 The published market leaves open what happens at a tie of prices, with the watt-hours that pro rata
 leaves over, and when a meter is silent; the above is what was chosen. Money is in wei, prices in
 steps of `price_step` wei a kWh; what a buyer pays is rounded up, what a seller gets down.
@@ -31,6 +35,7 @@ steps of `price_step` wei a kWh; what a buyer pays is rounded up, what a seller 
 from ledger.contract import (
     ROUND_CEILING,
     ROUND_FLOOR,
+    ZERO_ADDRESS,
     Contract,
     Enum,
     Event,
@@ -166,6 +171,14 @@ class NotYourMeter(Revert):
     account: address
 
 
+class MeterTaken(Revert):
+    """Another account, whose the meter was, has an order by it for this period."""
+
+    meter: address
+    period: uint32
+    account: address
+
+
 class TooLittle(Revert):
     """The account's free balance does not cover it; deposit the difference."""
 
@@ -235,6 +248,7 @@ class DoubleAuction(Contract):
     _levels: Map[tuple[uint32, uint16], Level]
     _used: Map[tuple[uint32, uint8], uint256]
     _books: Map[uint32, Book]
+    _holders: Map[tuple[uint32, address], address]
 
     def __init__(
         self,
@@ -292,17 +306,19 @@ class DoubleAuction(Contract):
     def place(self, period: uint32, meter: address, quantity_wh: int64, step: uint16) -> None:
         """Buy (above zero) or sell (below) up to so much, at that price or a better one.
 
-        It replaces the account's order for the period; a quantity of 0 withdraws it. What it could
-        cost at most is set aside from the account's balance.
+        It replaces the account's order for the period; a quantity of 0, with any meter, withdraws
+        it. What it could cost at most is set aside from the account's balance.
         """
         sender = self.msg.sender
         if step >= STEPS or abs(quantity_wh) > QUANTITY_MAX_WH:
             raise InvalidOrder()
         if self.block.timestamp >= self._gate(period):
             raise GateClosed(period)
-        if Meters(self._meters).account_of(meter) != sender:
-            raise NotYourMeter(meter, sender)
         old = self._orders[period, sender]
+        if old.quantity_wh != 0:
+            self._holders[period, old.meter] = ZERO_ADDRESS
+        if quantity_wh != 0:
+            self._hold(period, meter, sender)
         self._change(period, old.step, old.quantity_wh, -1)
         self._change(period, step, quantity_wh, 1)
         needed = self._cost_at_most(quantity_wh, step)
@@ -413,6 +429,15 @@ class DoubleAuction(Contract):
     def _gate(self, period: uint32) -> uint64:
         start = period * self._period_seconds
         return max(start, self._gate_seconds) - self._gate_seconds
+
+    def _hold(self, period: uint32, meter: address, account: address) -> None:
+        """Bind what the meter will record to one account, whose it is now."""
+        if Meters(self._meters).account_of(meter) != account:
+            raise NotYourMeter(meter, account)
+        holder = self._holders[period, meter]
+        if holder != ZERO_ADDRESS:
+            raise MeterTaken(meter, period, holder)
+        self._holders[period, meter] = account
 
     def _cost_at_most(self, quantity_wh: int64, step: uint16) -> uint256:
         """What an order can cost at worst: the whole at its limit, and all of the penalty."""

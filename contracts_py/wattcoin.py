@@ -24,6 +24,9 @@ Where the published rules were open or unsafe, what was chosen:
 - Prices of offers and suppliers are wei for a whole token; costs are rounded up, change returned.
 - A price may change while a transaction waits: `buy` costs what it costs then, and takes no more
   than the coin that came with it.
+- A supplier's rate is what an account's use costs, and an account in debt cannot leave. So a rate
+  rises a week after it is announced (RiseAnnounced) and falls at once; the same rise announced
+  again keeps its day, another one begins anew. A price, which nobody must pay, changes at once.
 - Debt is paid first from whatever the account exhausts later, and at any time by anybody for it.
 - A supplier who is removed sells no more; what its accounts use is still paid to it.
 - Tokens sent to the zero address or to this contract would be lost, and are refused.
@@ -66,6 +69,7 @@ VERSION = "1"
 TOKEN_UNITS = 10**18
 WH_PER_KWH = 1_000
 POWER_SAVING_W = 100_000
+NOTICE_S = 604_800  # from the announcement of a higher rate until it is taken
 EIP2612_ID: bytes4 = b"\x9d\x8f\xf7\xda"
 PERMIT = b"Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)"
 
@@ -75,6 +79,14 @@ class SupplierSet(Event):
     price: uint256
     rate: uint256
     active: bool
+
+
+class RiseAnnounced(Event):
+    """From `from_s`, in Unix seconds, the supplier takes so many units for a kWh."""
+
+    supplier: indexed[address]
+    rate: uint128
+    from_s: uint64
 
 
 class SupplierChosen(Event):
@@ -226,6 +238,13 @@ class Supplier(Struct):
     active: bool
 
 
+class Rise(Struct):
+    """A higher rate that was announced, and from when it is taken; all zero if there is none."""
+
+    rate: uint128
+    from_s: uint64
+
+
 class Account(Struct):
     """One's supplier, what one owes it, and the power above which one saves (0: 100 kW)."""
 
@@ -258,6 +277,7 @@ class Wattcoin(Token):
     _meters: Map[address, Meter]
     _offers: Map[uint256, Offer]
     _offer_count: uint256
+    _rises: Map[address, Rise]
 
     def __init__(self, name: string, symbol: string) -> None:
         super().__init__(name, symbol)
@@ -309,7 +329,10 @@ class Wattcoin(Token):
 
     @write
     def set_supplier(self, supplier: address, price: uint128, rate: uint128, active: bool) -> None:
-        """Wei for a token and units for a kWh; by the owner, or by an active one for itself."""
+        """Wei for a token and units for a kWh; by the owner, or by an active one for itself.
+
+        A rate above that of a supplier who has one is taken a week later, all else at once.
+        """
         caller = self.msg.sender
         if caller != self._owner and not (
             caller == supplier and self._suppliers[caller].active and active
@@ -317,12 +340,28 @@ class Wattcoin(Token):
             raise NotOwner(caller)
         if supplier == ZERO_ADDRESS or price == 0:
             raise InvalidAmount()
-        self._suppliers[supplier] = Supplier(price, rate, active)
-        self.emit(SupplierSet(supplier, price, rate, active))
+        taken: uint128 = rate
+        if self._suppliers[supplier].price > 0:
+            taken = min(rate, self._rate(supplier))
+        self._suppliers[supplier] = Supplier(price, taken, active)
+        self.emit(SupplierSet(supplier, price, taken, active))
+        if taken == rate:
+            self._rises.remove(supplier)
+        elif self._rises[supplier].rate != rate:
+            from_s: uint64 = self.block.timestamp + NOTICE_S
+            self._rises[supplier] = Rise(rate, from_s)
+            self.emit(RiseAnnounced(supplier, rate, from_s))
 
     @view
     def supplier(self, account: address) -> Supplier:
-        return self._suppliers[account]
+        """Its terms now."""
+        terms = self._suppliers[account]
+        return Supplier(terms.price, self._rate(account), terms.active)
+
+    @view
+    def rise_of(self, supplier: address) -> Rise:
+        """The rise that was announced last, come or still to come."""
+        return self._rises[supplier]
 
     @write
     def issue(self, amount: uint256) -> None:
@@ -451,7 +490,7 @@ class Wattcoin(Token):
         there = self._accounts[account]
         if there.supplier == ZERO_ADDRESS:
             raise NoSupplier(account)
-        rate = self._suppliers[there.supplier].rate
+        rate = self._rate(there.supplier)
         owed: uint256 = there.debt + mul_div(usage_wh, rate, WH_PER_KWH, ROUND_CEILING)
         paid: uint256 = min(owed, self._balances[account])
         debt: uint256 = owed - paid
@@ -511,6 +550,13 @@ class Wattcoin(Token):
         return there.saves_power and last.power_w > self._power_saving_w(last.account)
 
     # Inside.
+
+    def _rate(self, supplier: address) -> uint128:
+        """Units for a kWh now."""
+        rise = self._rises[supplier]
+        if rise.from_s > 0 and self.block.timestamp >= rise.from_s:
+            return rise.rate
+        return self._suppliers[supplier].rate
 
     def _power_saving_w(self, account: address) -> uint256:
         chosen = self._accounts[account].power_saving_w

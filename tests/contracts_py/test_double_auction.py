@@ -14,6 +14,7 @@ from contracts_py.double_auction import (
     GateClosed,
     GateOpen,
     InvalidOrder,
+    MeterTaken,
     NotCleared,
     NothingToSettle,
     NotMetered,
@@ -26,6 +27,7 @@ from contracts_py.double_auction import (
 )
 from contracts_py.metering import Metering
 from ledger.contract.testing import Chain, make_account
+from tests.contracts_py.moving_meters import MovingMeters
 
 HOUR_S = 3_600
 GATE_S = 900
@@ -261,3 +263,61 @@ def test_a_withdrawn_order_frees_its_coins_and_leaves_the_book(market):
     market.clear()
     with pytest.raises(NothingToSettle):
         market.auction.settle(PERIOD, HOMES[0], sender=OPERATOR)
+
+
+def open_moving():
+    """Meters that change hands, and a market by them with coins of three homes in it."""
+    chain = Chain(timestamp=NOW)
+    meters = chain.deploy(MovingMeters, sender=OPERATOR)
+    auction = chain.deploy(
+        DoubleAuction, meters.address, GATE_S, GRACE_S, STEP_WEI, PENALTY_WEI, sender=OPERATOR
+    )
+    for home in HOMES[:3]:
+        chain.fund(home, COINS)
+        auction.deposit(value=COINS, sender=home)
+    return meters, auction
+
+
+def test_the_export_of_a_meter_that_was_handed_over_is_paid_once():
+    meters, auction = open_moving()
+    first, second, buyer = HOMES[:3]
+    for account, meter in ((first, METERS[0]), (second, METERS[1]), (buyer, METERS[2])):
+        meters.move(meter, account, sender=OPERATOR)
+    auction.place(PERIOD, METERS[0], -1_000, 5, sender=first)
+    auction.place(PERIOD, METERS[0], -900, 5, sender=first)  # its own order may be replaced
+    meters.move(METERS[0], second, sender=OPERATOR)
+    with pytest.raises(MeterTaken) as taken:
+        auction.place(PERIOD, METERS[0], -1_000, 5, sender=second)
+    assert taken.value == MeterTaken(METERS[0], PERIOD, first)
+    with pytest.raises(NotYourMeter):
+        auction.place(PERIOD, METERS[0], -1_000, 5, sender=first)
+    auction.place(PERIOD + 1, METERS[0], -1_000, 5, sender=second)  # another period is free
+    auction.place(PERIOD, METERS[0], 0, 0, sender=first)  # withdrawn, though it is another's now
+    auction.place(PERIOD, METERS[0], -1_000, 5, sender=second)
+    auction.place(PERIOD, METERS[1], -700, 5, sender=second)  # by its other meter instead
+    meters.move(METERS[0], first, sender=OPERATOR)
+    auction.place(PERIOD, METERS[0], -1_000, 5, sender=first)
+    assert auction.storage._holders[PERIOD, METERS[0]] == first
+    assert auction.storage._holders[PERIOD, METERS[1]] == second
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2), st.integers(0, 2), st.sampled_from([-1_000, -400, 0, 500])),
+        max_size=12,
+    )
+)
+def test_no_meter_settles_two_orders(steps):
+    """Whoever orders by whatever meter is its own at that moment, in any order of hand-overs."""
+    meters, auction = open_moving()
+    for home, meter, quantity_wh in steps:
+        meters.move(METERS[meter], HOMES[home], sender=OPERATOR)
+        try:
+            auction.place(PERIOD, METERS[meter], quantity_wh, 5, sender=HOMES[home])
+        except MeterTaken as taken:
+            holder = auction.order_of(taken.account, PERIOD)
+            assert holder.meter == METERS[meter] and holder.quantity_wh != 0
+        orders = [auction.order_of(each, PERIOD) for each in HOMES[:3]]
+        used = [order.meter for order in orders if order.quantity_wh != 0]
+        assert len(set(used)) == len(used)

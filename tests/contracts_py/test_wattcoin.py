@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
 from contracts_py.wattcoin import (
+    NOTICE_S,
     Accepted,
     AlreadyEnrolled,
     Bought,
@@ -28,6 +29,8 @@ from contracts_py.wattcoin import (
     Offered,
     OldCounter,
     PolicyChanged,
+    RiseAnnounced,
+    SupplierSet,
     Used,
     ValueFell,
     Wattcoin,
@@ -202,6 +205,29 @@ def test_who_sets_suppliers(coin):
         coin.set_supplier(SUPPLIER, 0, RATE, True, sender=OWNER)
 
 
+def test_a_rate_rises_after_its_notice_and_falls_at_once(coin, chain):
+    """Whoever owes a supplier cannot leave: a rise that came at once would bind it."""
+    buy(coin)
+    announced = coin.set_supplier(SUPPLIER, PRICE, 2 * RATE, True, sender=SUPPLIER)
+    assert announced.events == [
+        SupplierSet(SUPPLIER, PRICE, RATE, True),
+        RiseAnnounced(SUPPLIER, 2 * RATE, chain.timestamp + NOTICE_S),
+    ]
+    assert coin.exhaust(1_000, sender=METER).events[-1].paid == RATE
+    chain.travel(NOTICE_S - 1)
+    again = coin.set_supplier(SUPPLIER, 5 * PRICE, 2 * RATE, True, sender=SUPPLIER)
+    assert again.events == [SupplierSet(SUPPLIER, 5 * PRICE, RATE, True)], "it keeps its day"
+    assert coin.supplier(SUPPLIER).rate == RATE
+    chain.travel(1)
+    assert coin.exhaust(1_000, sender=METER).events[-1].paid == 2 * RATE
+    assert coin.supplier(SUPPLIER).rate == 2 * RATE == coin.rise_of(SUPPLIER).rate
+    coin.set_supplier(SUPPLIER, PRICE, 3 * RATE, True, sender=OWNER)
+    assert coin.supplier(SUPPLIER).rate == 2 * RATE, "the owner has to announce it as well"
+    coin.set_supplier(SUPPLIER, PRICE, RATE // 2, True, sender=SUPPLIER)
+    chain.travel(2 * NOTICE_S)
+    assert coin.supplier(SUPPLIER).rate == RATE // 2 and coin.rise_of(SUPPLIER).from_s == 0
+
+
 def test_neighbours_trade(coin, chain):
     buy(coin)
     offered = coin.offer(4 * TOKEN, PRICE // 2, sender=HOUSE)
@@ -322,6 +348,7 @@ class Neighbourhood(ContractMachine):
             coin.choose_supplier(SUPPLIER, sender=account)
         coin.enrol(METER, HOUSE, sender=OWNER)
         self.used = self.settled = self.offers = 0
+        self.rate, self.rise, self.rises_at = 1, 0, 0
 
     @rule(amount=st.integers(0, 500))
     def issue(self, amount):
@@ -346,8 +373,23 @@ class Neighbourhood(ContractMachine):
     @rule(usage=st.integers(0, 200))
     def exhaust(self, usage):
         receipt = self.attempt("exhaust", usage, sender=METER)
-        self.used += usage
+        self.used += usage * self.rate
         self.settled += next(e.paid for e in receipt.events if isinstance(e, Used))
+
+    @rule(rate=st.integers(0, 4))
+    def set_rate(self, rate):
+        """In units for a watt-hour; a rise comes after its notice."""
+        self.deployed.set_supplier(SUPPLIER, 1, 1_000 * rate, True, sender=SUPPLIER)
+        if rate <= self.rate:
+            self.rate, self.rise = rate, 0
+        elif rate != self.rise:
+            self.rise, self.rises_at = rate, self.chain.timestamp + NOTICE_S
+
+    @rule(seconds=st.sampled_from([1, NOTICE_S // 2, NOTICE_S]))
+    def wait(self, seconds):
+        self.chain.travel(seconds)
+        if self.rise and self.chain.timestamp >= self.rises_at:
+            self.rate, self.rise = self.rise, 0
 
     @rule(amount=st.integers(0, 200))
     def pay(self, amount):
@@ -358,6 +400,7 @@ class Neighbourhood(ContractMachine):
     def use_is_paid_or_owed(self):
         coin = self.deployed
         assert self.used == self.settled + coin.debt_of(HOUSE)
+        assert coin.supplier(SUPPLIER).rate == 1_000 * self.rate
         offered = sum(coin.offer_of(number).amount for number in range(1, self.offers + 1))
         assert coin.balance_of(coin.address) == offered
         assert self.chain.balance(coin.address) == 0
