@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from ledger.consensus import events as ev
 from ledger.consensus.messages import decode_status
-from ledger.consensus.pow_events import PeerGone
 from ledger.errors import EncodingError
 from ledger.permissions import is_permissioned, may_connect
 from ledger.types import Address
@@ -56,7 +55,7 @@ class Exchange:
     def peer_disconnected(self, peer: Peer) -> None:
         self._node.sync.forget(peer)
         if self._node.chain.is_mined:
-            self._node.interpreter.feed(PeerGone(peer.address))
+            self._node.interpreter.feed(ev.PeerGone(peer.address))
         self._node.compact.forget(peer)
         self.send_statuses()
 

@@ -13,7 +13,6 @@ from ledger.block import Block, decode_block
 from ledger.branches import Added, Branches
 from ledger.chain import Committed
 from ledger.consensus import events as ev
-from ledger.consensus import pow_events as pw
 from ledger.consensus.pow import Pow, PowSettings
 from ledger.consensus.pow_messages import (
     BLOCKS_MAX,
@@ -94,27 +93,27 @@ class MinedInterpreter(Interpreter):
 
     def _carry_out(self, effect: ev.Effect) -> None:
         match effect:
-            case pw.ImportBlock(block):
+            case ev.ImportBlock(block):
                 loop = asyncio.get_running_loop()
                 loop.call_soon(self._import, block, self._life)
-            case pw.Mine(header):
+            case ev.Mine(header):
                 self.mining.mine(header)
-            case pw.StopMining():
+            case ev.StopMining():
                 self.mining.stop()
-            case pw.AskBlocks(after, to):
+            case ev.AskBlocks(after, to):
                 self._ask(after, to)
-            case pw.SendBlocks(locator, to):
+            case ev.SendBlocks(locator, to):
                 blocks = self.branches.list_following(locator, BLOCKS_MAX)
                 self._network.send_consensus(encode_blocks(blocks), to)
             case _:
                 super()._carry_out(effect)
 
     def _found(self, seal_hash: Hash32, nonce: bytes) -> None:
-        self.feed(pw.Mined(seal_hash, nonce))
+        self.feed(ev.Mined(seal_hash, nonce))
 
     def _ask(self, after: Hash32 | None, to: bytes) -> None:
         if to not in self._node.network.peers:
-            self._events.append(pw.PeerGone(to))
+            self._events.append(ev.PeerGone(to))
             return
         heights = list_locator_heights(self._chain.head.number)
         locator = [self._chain.header(height).hash for height in heights]
@@ -145,24 +144,24 @@ class MinedInterpreter(Interpreter):
         if self._chain.head.hash != before:
             self.feed(self._head_moved())
 
-    def _place(self, block: Block) -> pw.BlockPlaced:
+    def _place(self, block: Block) -> ev.BlockPlaced:
         now_s = int(time.time())
         try:
             added = self.branches.add(block, now_s)
         except BlockNotYet as error:
             self._log.seldom("chain", "a block is ahead of our clock", why=error)
             wait_s = error.timestamp - now_s - self._chain.genesis.drift_s
-            return pw.BlockPlaced(block.hash, pw.Outcome.NOT_YET, "", max(1, wait_s) * 1_000)
+            return ev.BlockPlaced(block.hash, ev.Outcome.NOT_YET, "", max(1, wait_s) * 1_000)
         except (StoreError, UnknownRules):
             raise
         except BranchesFull as error:
             self._log.seldom("chain", str(error))
-            return pw.BlockPlaced(block.hash, pw.Outcome.ORPHAN)
+            return ev.BlockPlaced(block.hash, ev.Outcome.ORPHAN)
         except LedgerError as error:
             self._log.warn("chain", "a block is refused", height=block.number, why=error)
-            return pw.BlockPlaced(block.hash, pw.Outcome.INVALID, str(error))
+            return ev.BlockPlaced(block.hash, ev.Outcome.INVALID, str(error))
         self._tell(added)
-        return pw.BlockPlaced(block.hash, pw.Outcome(added.place.value))
+        return ev.BlockPlaced(block.hash, ev.Outcome(added.place.value))
 
     def _tell(self, added: Added) -> None:
         """The node hears first what is gone, then what has come, then what waits again."""
@@ -187,9 +186,9 @@ class MinedInterpreter(Interpreter):
             state = node.head_state(len(returned))
             node.pool.take_back(returned, state.get_nonce, state.get_balance)
 
-    def _head_moved(self) -> pw.HeadMoved:
+    def _head_moved(self) -> ev.HeadMoved:
         waiting = self._has_work()
-        return pw.HeadMoved(self._chain.head, self.branches.is_unsettled(), waiting)
+        return ev.HeadMoved(self._chain.head, self.branches.is_unsettled(), waiting)
 
     # What an operator asks.
 

@@ -4,16 +4,17 @@ The interpreter (the daemon, the simulator) hands over one event at a time and c
 out in their order, also across steps: nothing after a `Persist` or a `CommitBlock` happens before
 that is on disk. Where one fails, all that was queued behind it is dropped, the engine is told
 `PersistFailed`, and only a new `Started` with what the disk holds makes it go on.
-Times are monotonic milliseconds of the caller's choosing. Source: DESIGN.md section 4.
+Times are monotonic milliseconds of the caller's choosing. Under proof of work branches, heads and
+reorganisations are the chain's: its engine hands blocks over one at a time (`ImportBlock`) and
+hears where each came to stand. Source: DESIGN.md section 4.
 """
 
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from ledger.block import Block, Certificate
+from ledger.block import Block, Certificate, Header
 from ledger.consensus.messages import Status
-from ledger.consensus.pow_events import PowEffect, PowEvent
 from ledger.consensus.votes import Evidence
 from ledger.types import Address, Hash32, Height
 
@@ -22,6 +23,17 @@ class Verdict(Enum):
     """What checking a block found; NOT_YET is ahead of our clock, waits and is never condemned."""
 
     VALID = "valid"
+    NOT_YET = "not yet"
+    INVALID = "invalid"
+
+
+class Outcome(Enum):
+    """Where a block came to stand. ORPHAN: its parent is not here. NOT_YET: ahead of our clock."""
+
+    HEAD = "head"
+    SIDE = "side"
+    KNOWN = "known"
+    ORPHAN = "orphan"
     NOT_YET = "not yet"
     INVALID = "invalid"
 
@@ -116,6 +128,42 @@ class PersistFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockPlaced:
+    """The answer to `ImportBlock`. `why` goes with INVALID, `wait_ms` with NOT_YET."""
+
+    block_hash: Hash32
+    outcome: Outcome
+    why: str = ""
+    wait_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HeadMoved:
+    """The head is now this one: told at the start and after each block that became it, or whose
+    branch did. `unsettled`: a transaction has less than SETTLED_BLOCKS on top. `work_waiting` is as
+    in `WorkWaiting`, after the pool took back what was withdrawn."""
+
+    header: Header
+    unsettled: bool
+    work_waiting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Mined:
+    """The miner found a nonce for the header with this seal hash."""
+
+    seal_hash: Hash32
+    nonce: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PeerGone:
+    """It is not connected any more; also the answer to what was to be sent to it."""
+
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Persist:
     """Write the signer record, in place of the last one, and sync."""
 
@@ -194,10 +242,49 @@ class CommitBlock:
     lease: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class ImportBlock:
+    """Find a block its place in the tree; answered by `BlockPlaced`, then `HeadMoved` if it did."""
+
+    block: Block
+
+
+@dataclass(frozen=True, slots=True)
+class Mine:
+    """Search for a nonce that seals this header, in place of the header searched for before."""
+
+    header: Header
+
+
+@dataclass(frozen=True, slots=True)
+class StopMining:
+    """Search for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskBlocks:
+    """Ask a peer for what follows `after`, or for None our head, or the newest block before it that
+    the peer has on its chain, by the message `encode_ask`."""
+
+    after: Hash32 | None
+    to: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SendBlocks:
+    """Send what follows on our chain the first of these hashes that stands on it, by
+    `encode_blocks`: at most BLOCKS_MAX blocks, none where there is nothing."""
+
+    locator: tuple[Hash32, ...]
+    to: bytes
+
+
 _FromPeers: TypeAlias = Received | PeerStatus | CertifiedBlock
+_OfMining: TypeAlias = BlockPlaced | HeadMoved | Mined | PeerGone
 _OfBlocks: TypeAlias = WorkWaiting | BlockBuilt | BlockChecked | BlockImported
-Event: TypeAlias = Started | Stopping | Woke | PersistFailed | _FromPeers | _OfBlocks | PowEvent
+Event: TypeAlias = Started | Stopping | Woke | PersistFailed | _FromPeers | _OfBlocks | _OfMining
 
 _ForPeers: TypeAlias = Send | Relay | Reject | Accuse | FetchBlock
 _Common: TypeAlias = Persist | CommitBlock | WakeAt | BuildBlock | CheckBlock
-Effect: TypeAlias = _Common | _ForPeers | PowEffect
+_ForMining: TypeAlias = ImportBlock | Mine | StopMining | AskBlocks | SendBlocks
+Effect: TypeAlias = _Common | _ForPeers | _ForMining

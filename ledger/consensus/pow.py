@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 from ledger.block import Block, Header, decode_block
 from ledger.consensus import events as ev
-from ledger.consensus import pow_events as pw
 from ledger.consensus.messages import Status
 from ledger.consensus.pow_messages import Ask, Blocks, NewBlock, decode_message, encode_new_block
 from ledger.consensus.pow_peers import Peers, make_status
@@ -85,10 +84,10 @@ class Pow:
             ev.WorkWaiting: self._note_work,
             ev.BlockBuilt: self._note_built,
             ev.PersistFailed: self._fail,
-            pw.BlockPlaced: self._note_placed,
-            pw.HeadMoved: self._note_head,
-            pw.Mined: self._note_mined,
-            pw.PeerGone: self._note_gone,
+            ev.BlockPlaced: self._note_placed,
+            ev.HeadMoved: self._note_head,
+            ev.Mined: self._note_mined,
+            ev.PeerGone: self._note_gone,
         }
 
     def step(self, event: ev.Event, now_ms: int) -> list[ev.Effect]:
@@ -147,11 +146,11 @@ class Pow:
         self._wake_at_ms: int | None = None
 
     def _stop(self, event: ev.Stopping) -> None:
-        self._effects.append(pw.StopMining())
+        self._effects.append(ev.StopMining())
         self.failure = "it was stopped"
 
     def _fail(self, event: ev.PersistFailed) -> None:
-        self._effects.append(pw.StopMining())
+        self._effects.append(ev.StopMining())
         self.failure = f"its disk failed: {event.reason}"
 
     # Mining.
@@ -168,7 +167,7 @@ class Pow:
         able = self._settings.mining and self.trouble is None
         if not able or behind or not self._wants_block():
             if self._mining is not None:
-                self._effects.append(pw.StopMining())
+                self._effects.append(ev.StopMining())
             self._mining = self._template = None
             self._building = False
             return
@@ -189,16 +188,16 @@ class Pow:
         self._building = False
         self._built_ms = self._now_ms
         self._template, self._mining = event.block, compute_seal_hash(header)
-        self._effects.append(pw.Mine(header))
+        self._effects.append(ev.Mine(header))
 
-    def _note_mined(self, event: pw.Mined) -> None:
+    def _note_mined(self, event: ev.Mined) -> None:
         if self._template is None or event.seal_hash != self._mining:
             return  # of a head that is no more
         header = seal(self._template.header, event.nonce)
         self._queue.appendleft(_Item(Block(header, self._template.transactions), None, True))
         self._place_next()
 
-    def _note_head(self, event: pw.HeadMoved) -> None:
+    def _note_head(self, event: ev.HeadMoved) -> None:
         if self._head is None or event.header.hash != self._head.hash:
             self._template, self._building = None, False
             self._quiet_ms = self._now_ms
@@ -220,29 +219,29 @@ class Pow:
         """One at a time, so that clients and peers have their turn between two."""
         if self._placing is None and self._queue:
             self._placing = self._queue.popleft()
-            self._effects.append(pw.ImportBlock(self._placing.block))
+            self._effects.append(ev.ImportBlock(self._placing.block))
 
-    def _note_placed(self, event: pw.BlockPlaced) -> None:
+    def _note_placed(self, event: ev.BlockPlaced) -> None:
         item, self._placing = self._placing, None
         assert item is not None and item.block.hash == event.block_hash
         match event.outcome:
-            case pw.Outcome.HEAD | pw.Outcome.SIDE:
+            case ev.Outcome.HEAD | ev.Outcome.SIDE:
                 self._helped = True
                 if item.peer is not None:
                     self._peers.note_block(item.peer, item.block.number, event.block_hash)
                 self._pass_on(item, event.outcome)
                 self._adopt_orphans(event.block_hash)
-            case pw.Outcome.ORPHAN:
+            case ev.Outcome.ORPHAN:
                 self._hold_orphan(item)
-            case pw.Outcome.NOT_YET:
+            case ev.Outcome.NOT_YET:
                 item.due_ms = self._now_ms + event.wait_ms
                 self._forget(event.block_hash)
                 self._hold(self._early, item)
-            case pw.Outcome.INVALID:
+            case ev.Outcome.INVALID:
                 self._refuse(item.peer, event)
         self._place_next()
 
-    def _refuse(self, peer: bytes | None, event: pw.BlockPlaced) -> None:
+    def _refuse(self, peer: bytes | None, event: ev.BlockPlaced) -> None:
         """What came with it falls with it; another may give the same block with its own body."""
         if peer is None:
             self.trouble = f"a block it mined does not hold: {event.why}"
@@ -255,9 +254,9 @@ class Pow:
             self._queue.remove(item)
             self._forget(item.block.hash)
 
-    def _pass_on(self, item: _Item, outcome: pw.Outcome) -> None:
+    def _pass_on(self, item: _Item, outcome: ev.Outcome) -> None:
         """Flood what is new: the head, and its rivals of the same height."""
-        fresh = outcome is pw.Outcome.HEAD or item.block.number >= self._height
+        fresh = outcome is ev.Outcome.HEAD or item.block.number >= self._height
         if fresh and (item.live or not self._queue):
             message = encode_new_block(item.block)
             own = item.peer is None
@@ -297,7 +296,7 @@ class Pow:
         for peer, (due_ms, locator) in list(self._serve.items()):
             if due_ms <= self._now_ms and locator:
                 self._serve[peer] = (self._now_ms + SERVE_MS, ())
-                self._effects.append(pw.SendBlocks(locator, peer))
+                self._effects.append(ev.SendBlocks(locator, peer))
             elif due_ms <= self._now_ms:
                 del self._serve[peer]
 
@@ -339,7 +338,7 @@ class Pow:
     def _compare(self, event: ev.PeerStatus) -> None:
         self._peers.hear(event.peer, event.status)
 
-    def _note_gone(self, event: pw.PeerGone) -> None:
+    def _note_gone(self, event: ev.PeerGone) -> None:
         self._peers.remove(event.peer)
         if self._asked is not None and self._asked[0] == event.peer:
             self._asked = None
@@ -363,7 +362,7 @@ class Pow:
             return
         asked = last if last in ahead else ahead[0]
         self._asked = (asked, self._now_ms + ASK_MS)
-        self._effects.append(pw.AskBlocks(after if asked == last else None, asked))
+        self._effects.append(ev.AskBlocks(after if asked == last else None, asked))
 
     # Time.
 

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from ledger.block import Block, decode_block
 from ledger.consensus import events as ev
 from ledger.consensus import pow as module
-from ledger.consensus import pow_events as pw
 from ledger.consensus.messages import Status, decode_status
 from ledger.consensus.pow import Pow, PowSettings
 from ledger.consensus.pow_messages import (
@@ -54,7 +53,7 @@ class Desk:
         return told
 
     def head(self, header: Any, *, unsettled: bool = False, work: bool = False) -> list[Any]:
-        return self.tell(pw.HeadMoved(header, unsettled, work))
+        return self.tell(ev.HeadMoved(header, unsettled, work))
 
     def wait(self, ms: int) -> list[Any]:
         self.now_ms += ms
@@ -63,8 +62,8 @@ class Desk:
     def hear(self, block: Block, peer: bytes = A) -> list[Any]:
         return self.tell(ev.Received(peer, encode_new_block(block)))
 
-    def place(self, block: Block, outcome: pw.Outcome, **fields: Any) -> list[Any]:
-        return self.tell(pw.BlockPlaced(block.hash, outcome, **fields))
+    def place(self, block: Block, outcome: ev.Outcome, **fields: Any) -> list[Any]:
+        return self.tell(ev.BlockPlaced(block.hash, outcome, **fields))
 
     def status(self, peer: bytes, height: int, tip: int = 0) -> list[Any]:
         return self.tell(ev.PeerStatus(peer, Status(height + 1, 0, True, ((0, 0, tip),))))
@@ -80,17 +79,17 @@ def test_it_mines_while_work_waits_or_is_unsettled_and_then_rests() -> None:
     assert not desk.engine.status().open
     assert of(ev.BuildBlock, desk.tell(ev.WorkWaiting(True))) == [ev.BuildBlock(1, 0)]
     template = desk.miner.chain.build((), 2_000, A).block
-    assert of(pw.Mine, desk.tell(ev.BlockBuilt(1, 0, template))) == [pw.Mine(template.header)]
-    mined = desk.tell(pw.Mined(compute_seal_hash(template.header), bytes(8)))
-    (imported,) = of(pw.ImportBlock, mined)
+    assert of(ev.Mine, desk.tell(ev.BlockBuilt(1, 0, template))) == [ev.Mine(template.header)]
+    mined = desk.tell(ev.Mined(compute_seal_hash(template.header), bytes(8)))
+    (imported,) = of(ev.ImportBlock, mined)
     assert imported.block.header.nonce == bytes(8)
-    sent = desk.place(imported.block, pw.Outcome.HEAD)
+    sent = desk.place(imported.block, ev.Outcome.HEAD)
     assert of(ev.Send, sent) == [ev.Send(encode_new_block(imported.block))]
     assert of(ev.BuildBlock, desk.head(imported.block.header, unsettled=True))
     assert desk.engine.status().open
     desk.tell(ev.BlockBuilt(2, 0, template))  # of a head that is no more
-    assert not of(pw.Mine, desk.effects)
-    assert desk.head(desk.miner.mine().header) == [pw.StopMining()]
+    assert not of(ev.Mine, desk.effects)
+    assert desk.head(desk.miner.mine().header) == [ev.StopMining()]
     assert not desk.engine.status().open
 
 
@@ -119,8 +118,8 @@ def test_who_does_not_mine_follows() -> None:
     assert not of(ev.BuildBlock, desk.tell(ev.WorkWaiting(True)))
     assert desk.engine.status().open  # so that what waits is compared until a miner is there
     block = desk.miner.mine()
-    assert of(pw.ImportBlock, desk.hear(block)) == [pw.ImportBlock(block)]
-    assert of(ev.Relay, desk.place(block, pw.Outcome.HEAD)) == [
+    assert of(ev.ImportBlock, desk.hear(block)) == [ev.ImportBlock(block)]
+    assert of(ev.Relay, desk.place(block, ev.Outcome.HEAD)) == [
         ev.Relay(encode_new_block(block), A)
     ]
 
@@ -128,10 +127,10 @@ def test_who_does_not_mine_follows() -> None:
 def test_a_block_is_looked_at_once_whoever_sends_it() -> None:
     desk = Desk()
     block = desk.miner.mine()
-    assert of(pw.ImportBlock, desk.hear(block, A))
-    assert not of(pw.ImportBlock, desk.hear(block, B))
-    desk.place(block, pw.Outcome.HEAD)
-    assert not of(pw.ImportBlock, desk.hear(block, B))
+    assert of(ev.ImportBlock, desk.hear(block, A))
+    assert not of(ev.ImportBlock, desk.hear(block, B))
+    desk.place(block, ev.Outcome.HEAD)
+    assert not of(ev.ImportBlock, desk.hear(block, B))
 
 
 def test_blocks_are_placed_one_at_a_time() -> None:
@@ -140,24 +139,24 @@ def test_blocks_are_placed_one_at_a_time() -> None:
     assert (
         len(
             of(
-                pw.ImportBlock,
+                ev.ImportBlock,
                 desk.tell(*(ev.Received(A, encode_new_block(one)) for one in blocks)),
             )
         )
         == 1
     )
-    placed = desk.place(blocks[0], pw.Outcome.HEAD)
-    assert of(pw.ImportBlock, placed) == [pw.ImportBlock(blocks[1])]
+    placed = desk.place(blocks[0], ev.Outcome.HEAD)
+    assert of(ev.ImportBlock, placed) == [ev.ImportBlock(blocks[1])]
 
 
 def test_an_orphan_waits_for_its_parent_and_its_sender_is_asked() -> None:
     desk = Desk()
     parent, orphan = desk.miner.mine(), desk.miner.mine()
     desk.hear(orphan)
-    assert of(pw.AskBlocks, desk.place(orphan, pw.Outcome.ORPHAN)) == [pw.AskBlocks(None, A)]
+    assert of(ev.AskBlocks, desk.place(orphan, ev.Outcome.ORPHAN)) == [ev.AskBlocks(None, A)]
     answered = desk.tell(ev.Received(A, encode_blocks([parent, orphan])))
-    assert of(pw.ImportBlock, answered) == [pw.ImportBlock(parent)]
-    assert of(pw.ImportBlock, desk.place(parent, pw.Outcome.HEAD)) == [pw.ImportBlock(orphan)]
+    assert of(ev.ImportBlock, answered) == [ev.ImportBlock(parent)]
+    assert of(ev.ImportBlock, desk.place(parent, ev.Outcome.HEAD)) == [ev.ImportBlock(orphan)]
 
 
 def test_orphans_are_bounded_in_number_and_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,7 +164,7 @@ def test_orphans_are_bounded_in_number_and_in_time(monkeypatch: pytest.MonkeyPat
     desk = Desk()
     for block in [desk.miner.mine() for _ in range(8)][1:]:
         desk.hear(block)
-        desk.place(block, pw.Outcome.ORPHAN)
+        desk.place(block, ev.Outcome.ORPHAN)
     assert desk.engine.explain(0).orphans == 4
     desk.wait(module.ORPHAN_MS)
     assert desk.engine.explain(0).orphans == 0
@@ -179,19 +178,19 @@ def test_a_block_ahead_of_our_clock_is_tried_again_when_its_time_has_come(
     blocks = [desk.miner.mine() for _ in range(3)]
     for block in blocks:
         desk.hear(block)
-        desk.place(block, pw.Outcome.NOT_YET, wait_ms=5_000)
+        desk.place(block, ev.Outcome.NOT_YET, wait_ms=5_000)
     assert desk.engine.explain(0).ahead_of_clock == 2
-    assert not of(pw.ImportBlock, desk.wait(4_999))
-    assert of(pw.ImportBlock, desk.wait(1)) == [pw.ImportBlock(blocks[1])]
+    assert not of(ev.ImportBlock, desk.wait(4_999))
+    assert of(ev.ImportBlock, desk.wait(1)) == [ev.ImportBlock(blocks[1])]
 
 
 def test_a_block_that_does_not_hold_costs_its_sender_and_not_the_block() -> None:
     desk = Desk()
     block = desk.miner.mine()
     desk.hear(block, A)
-    refused = desk.place(block, pw.Outcome.INVALID, why="wrong state_root")
+    refused = desk.place(block, ev.Outcome.INVALID, why="wrong state_root")
     assert of(ev.Reject, refused) == [ev.Reject(A, "wrong state_root")]
-    assert of(pw.ImportBlock, desk.hear(block, B))  # with another body it may hold
+    assert of(ev.ImportBlock, desk.hear(block, B))  # with another body it may hold
 
 
 def test_a_block_of_its_own_that_does_not_hold_ends_its_mining_and_says_so() -> None:
@@ -200,21 +199,21 @@ def test_a_block_of_its_own_that_does_not_hold_ends_its_mining_and_says_so() -> 
     template = desk.miner.chain.build((), 2_000, A).block
     desk.tell(ev.BlockBuilt(1, 0, template))
     (effect,) = of(
-        pw.ImportBlock, desk.tell(pw.Mined(compute_seal_hash(template.header), bytes(8)))
+        ev.ImportBlock, desk.tell(ev.Mined(compute_seal_hash(template.header), bytes(8)))
     )
-    assert of(pw.StopMining, desk.place(effect.block, pw.Outcome.INVALID, why="gas_used"))
+    assert of(ev.StopMining, desk.place(effect.block, ev.Outcome.INVALID, why="gas_used"))
     assert "gas_used" in (desk.engine.explain(0).trouble or "")
-    assert of(pw.ImportBlock, desk.hear(desk.miner.mine()))  # it follows all the same
+    assert of(ev.ImportBlock, desk.hear(desk.miner.mine()))  # it follows all the same
 
 
 def test_who_is_ahead_is_asked_once_and_a_liar_last() -> None:
     desk = Desk()
-    assert of(pw.AskBlocks, desk.status(A, 9)) == [pw.AskBlocks(None, A)]
-    assert not of(pw.AskBlocks, desk.status(B, 7))
-    assert of(pw.AskBlocks, desk.tell(ev.Received(A, encode_blocks([])))) == [pw.AskBlocks(None, B)]
-    assert not of(pw.AskBlocks, desk.wait(module.ASK_MS - 1))
-    assert not of(pw.AskBlocks, desk.wait(1))  # both are asked again in a minute
-    assert of(pw.AskBlocks, desk.wait(60_000))
+    assert of(ev.AskBlocks, desk.status(A, 9)) == [ev.AskBlocks(None, A)]
+    assert not of(ev.AskBlocks, desk.status(B, 7))
+    assert of(ev.AskBlocks, desk.tell(ev.Received(A, encode_blocks([])))) == [ev.AskBlocks(None, B)]
+    assert not of(ev.AskBlocks, desk.wait(module.ASK_MS - 1))
+    assert not of(ev.AskBlocks, desk.wait(1))  # both are asked again in a minute
+    assert of(ev.AskBlocks, desk.wait(60_000))
 
 
 def test_an_answer_that_nobody_asked_for_is_ignored() -> None:
@@ -226,8 +225,8 @@ def test_nothing_is_mined_far_behind_and_a_peer_that_is_gone_is_not_ahead() -> N
     desk = Desk()
     desk.tell(ev.WorkWaiting(True))
     desk.tell(ev.BlockBuilt(1, 0, desk.miner.chain.build((), 2_000, A).block))
-    assert of(pw.StopMining, desk.status(A, 9))
-    assert of(ev.BuildBlock, desk.tell(pw.PeerGone(A)))
+    assert of(ev.StopMining, desk.status(A, 9))
+    assert of(ev.BuildBlock, desk.tell(ev.PeerGone(A)))
 
 
 def test_rival_heads_of_one_height_are_mined_on() -> None:
@@ -240,15 +239,15 @@ def test_rival_heads_of_one_height_are_mined_on() -> None:
 def test_answers_to_one_peer_keep_their_distance() -> None:
     desk = Desk()
     ask = ev.Received(A, encode_ask([bytes(32)]))
-    assert len(of(pw.SendBlocks, desk.tell(ask))) == 1
-    assert not of(pw.SendBlocks, desk.tell(ask, ask, ask))
-    assert len(of(pw.SendBlocks, desk.wait(module.SERVE_MS))) == 1
-    assert not of(pw.SendBlocks, desk.wait(module.SERVE_MS))
+    assert len(of(ev.SendBlocks, desk.tell(ask))) == 1
+    assert not of(ev.SendBlocks, desk.tell(ask, ask, ask))
+    assert len(of(ev.SendBlocks, desk.wait(module.SERVE_MS))) == 1
+    assert not of(ev.SendBlocks, desk.wait(module.SERVE_MS))
 
 
 def test_it_stops_with_its_disk_and_begins_anew() -> None:
     desk = Desk()
-    assert of(pw.StopMining, desk.tell(ev.PersistFailed("full")))
+    assert of(ev.StopMining, desk.tell(ev.PersistFailed("full")))
     assert not desk.tell(ev.WorkWaiting(True))
     head = desk.miner.chain.head
     desk.tell(ev.Started(0, head.hash, (), None))

@@ -18,7 +18,6 @@ from ledger.block import Block
 from ledger.branches import Branches, Place
 from ledger.chain import Chain
 from ledger.consensus import events as ev
-from ledger.consensus import pow_events as pw
 from ledger.consensus.messages import Status
 from ledger.consensus.pow import Pow, PowSettings
 from ledger.consensus.pow_messages import (
@@ -192,21 +191,21 @@ class Node:
                     candidates = self.pool.pending(0, nonce)
                     block = self.chain.build(candidates, self._now_s(), self.address).block
                     self.step(ev.BlockBuilt(height, round_, block))
-            case pw.ImportBlock(block):
+            case ev.ImportBlock(block):
                 self.at(world.weather.execute_ms, lambda: self._import(block))
-            case pw.Mine(header):
+            case ev.Mine(header):
                 self._search += 1
                 search, seal_hash = self._search, compute_seal_hash(header)
                 mean_ms = world.weather.block_ms / world.rates[self.index]
                 wait_ms = world.random.expovariate(1 / mean_ms)
                 self.at(wait_ms, lambda: self._find(search, seal_hash))
-            case pw.StopMining():
+            case ev.StopMining():
                 self._search += 1
-            case pw.AskBlocks(after, to):
+            case ev.AskBlocks(after, to):
                 heights = list_locator_heights(self.chain.head.number)
                 locator = [self.chain.header(height).hash for height in heights]
                 self._send(encode_ask([after, *locator] if after else locator), to)
-            case pw.SendBlocks(locator, to):
+            case ev.SendBlocks(locator, to):
                 blocks = self.branches.list_following(locator, BLOCKS_MAX)
                 self._send(encode_blocks(blocks), to)
             case ev.Reject(_, reason):
@@ -216,14 +215,14 @@ class Node:
 
     def _find(self, search: int, seal_hash: bytes) -> None:
         if search == self._search:
-            self.step(pw.Mined(seal_hash, self.world.random.randbytes(8)))
+            self.step(ev.Mined(seal_hash, self.world.random.randbytes(8)))
 
     def _import(self, block: Block) -> None:
         before = self.chain.head.hash
-        outcome, why, wait_ms = pw.Outcome.INVALID, "", 0
+        outcome, why, wait_ms = ev.Outcome.INVALID, "", 0
         try:
             added = self.branches.add(block, self._now_s())
-            outcome = pw.Outcome(added.place.value)
+            outcome = ev.Outcome(added.place.value)
             if block.header.coinbase == self.address and added.place is not Place.KNOWN:
                 self.world.mined.setdefault(block.hash, self.world.now_ms)
             if added.place is Place.HEAD:
@@ -234,16 +233,16 @@ class Node:
                 returned = [tx for old, _ in added.withdrawn for tx in old.transactions]
                 self.pool.take_back(returned, state.get_nonce, state.get_balance)
         except BlockNotYet as error:
-            outcome, wait_ms = pw.Outcome.NOT_YET, (error.timestamp - self._now_s()) * 1_000
+            outcome, wait_ms = ev.Outcome.NOT_YET, (error.timestamp - self._now_s()) * 1_000
         except InvalidBlock as error:
             why = str(error)
-        self.step(pw.BlockPlaced(block.hash, outcome, why, wait_ms))
+        self.step(ev.BlockPlaced(block.hash, outcome, why, wait_ms))
         if self.chain.head.hash != before:
             self.step(self._head_moved())
 
-    def _head_moved(self) -> pw.HeadMoved:
+    def _head_moved(self) -> ev.HeadMoved:
         waiting = self.pool.has_pending(0, self.chain.state_at().get_nonce)
-        return pw.HeadMoved(self.chain.head, self.branches.is_unsettled(), waiting)
+        return ev.HeadMoved(self.chain.head, self.branches.is_unsettled(), waiting)
 
     def _now_s(self) -> int:
         return START_S + self.world.now_ms // 1_000 + self.clock_skew_s

@@ -264,7 +264,7 @@ def test_fault_13_a_backup_is_restored_with_an_older_signer_record() -> None:
 
 
 def test_fault_13_a_raw_copy_signs_nothing_before_it_has_heard_how_far_the_others_are() -> None:
-    """Copied while it ran, record and all: the record fits the copy, and only others know better."""
+    """Copied while it ran: the record fits the copy, and only others know better."""
     with realm() as world:
         start_all(world)
         keep_busy(world, 2)

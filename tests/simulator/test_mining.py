@@ -7,7 +7,6 @@ from random import Random
 import pytest
 
 from ledger.consensus import events as ev
-from ledger.consensus import pow_events as pw
 from ledger.transaction import Transaction
 from ledger.work import SETTLED_BLOCKS
 from tests.simulator.mining import Weather, World, make_transaction
@@ -197,7 +196,7 @@ def test_a_false_height_costs_one_question_and_does_not_stop_the_mine() -> None:
     original = node._carry_out
 
     def watch(effect: ev.Effect) -> None:
-        asked.extend([effect] if isinstance(effect, pw.AskBlocks) else [])
+        asked.extend([effect] if isinstance(effect, ev.AskBlocks) else [])
         original(effect)
 
     node._carry_out = watch  # type: ignore[method-assign]
