@@ -14,6 +14,7 @@ from ledger.errors import (
     NotPermitted,
     WrongChainId,
 )
+from ledger.genesis import GAS_LIMIT
 from ledger.transaction import sign_transaction
 from tests.chain.chains import (
     ACCOUNTS,
@@ -114,7 +115,7 @@ def test_a_creation_that_is_no_contract_fails_and_leaves_nothing() -> None:
         (transfer(1, 0, ACCOUNTS[2], 2 * COINS), InsufficientFunds),
         (transfer(4, 0, ACCOUNTS[2], 1), InsufficientFunds),
         (transfer(1, 0, ACCOUNTS[2], gas=20_999), IntrinsicGasTooLow),
-        (transfer(1, 0, ACCOUNTS[2], gas=16_000_000), GasLimitExceeded),
+        (transfer(1, 0, ACCOUNTS[2], gas=GAS_LIMIT + 1), GasLimitExceeded),
         (
             sign_transaction(KEYS[1], chain_id=1, nonce=0, to=ACCOUNTS[2], gas=21_000, gas_price=0),
             WrongChainId,
