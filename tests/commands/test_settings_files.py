@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -207,8 +208,12 @@ def test_a_service_never_takes_over_a_folder_of_others(folder: str) -> None:
 
 
 def test_a_service_has_a_place() -> None:
-    for folder in ("/var/lib/wattledger/node", "/etc/wattledger", "/srv/grid"):
-        check_folder(Path(folder), "node")
+    taken = []
+    for folder in ("/var/lib/wattledger/node", "/etc/wattledger", "/etc", "/srv/grid", "/srv"):
+        with suppress(NodeError):
+            check_folder(Path(folder), "node")
+            taken.append(folder)
+    assert taken == ["/var/lib/wattledger/node", "/etc/wattledger", "/srv/grid"]
 
 
 def test_a_path_that_a_unit_would_read_otherwise_is_refused(tmp_path: Path) -> None:

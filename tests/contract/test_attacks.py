@@ -87,7 +87,8 @@ def test_what_no_door_can_take_is_refused_when_it_is_deployed(source):
 
 
 def test_the_fields_of_a_caught_error_are_values():
-    compile_contract(caught("data = abi_encode(error.why)").encode())
+    model = compile_contract(caught("data = abi_encode(error.why)").encode()).model
+    assert [method.name for method in model.methods] == ["run"]
 
 
 def test_a_codec_that_cannot_be_made_fails_each_time():

@@ -8,7 +8,9 @@ PAGE = DOCS / "metering.md"
 
 def test_the_example_runs():
     (example,) = code_blocks(PAGE, "python")
-    exec(compile(example, str(PAGE), "exec"), {})
+    names: dict = {}
+    exec(compile(example, str(PAGE), "exec"), names)
+    assert names["found"].total == 9_550 + 750 + 1_957 - 480
 
 
 def test_the_terms_are_those_of_the_contract():

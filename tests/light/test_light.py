@@ -53,14 +53,14 @@ def certify(header: Header, signers: tuple[bytes, ...], round_: int = 0) -> Cert
 HEADER = make_header(5, FOUR, FOUR)
 
 
-def verify(certificate: Certificate, header: Header = HEADER, validators=FOUR) -> None:
-    verify_certificate(header, certificate, validators, CHAIN_ID, GENESIS_HASH)
+def verify(certificate: Certificate, header: Header = HEADER, validators=FOUR) -> set[bytes]:
+    return verify_certificate(header, certificate, validators, CHAIN_ID, GENESIS_HASH)
 
 
 @pytest.mark.parametrize("round_", [0, 3])
 @pytest.mark.parametrize("signers", [FOUR, FOUR[:3], FOUR[1:], FOUR[::-1]])
 def test_a_quorum_of_members_makes_a_block_final(signers, round_):
-    verify(certify(HEADER, signers, round_))
+    assert verify(certify(HEADER, signers, round_)) == set(signers)
 
 
 def test_the_signatures_are_those_an_ethereum_wallet_makes():
@@ -72,7 +72,7 @@ def test_the_signatures_are_those_an_ethereum_wallet_makes():
             signed.r.to_bytes(32, "big") + signed.s.to_bytes(32, "big") + bytes([signed.v - 27])
         )
 
-    verify(Certificate(5, 0, HEADER.hash, tuple(signatures)))
+    assert verify(Certificate(5, 0, HEADER.hash, tuple(signatures))) == set(FOUR[:3])
 
 
 def test_f_plus_one_signatures_are_not_enough():

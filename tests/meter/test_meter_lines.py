@@ -175,7 +175,9 @@ def test_no_bytes_break_the_parser(data: bytes) -> None:
     splitter = LineSplitter(lambda kind, detail: kinds.append(kind))
     parser = LineParser(BOARDS["RPICT3T1"], 11, lambda kind, detail: kinds.append(kind))
     for line in splitter.feed(data + b"\n"):
-        parser.parse(line, first=False)
+        noted = len(kinds)
+        fields = parser.parse(line, first=False)
+        assert (fields is None) == (len(kinds) == noted + 1)  # read whole, or counted by name
 
 
 # Boards.

@@ -142,8 +142,11 @@ def test_who_breaks_out_of_the_language_stands_before_the_next_wall(start, what)
 
 def test_a_trap_that_does_nothing_ends_nothing(start):
     """Or the escapes above would prove nothing."""
-    story = make_story(start(Planted, trap="time.monotonic()"))
-    list(story.play(5))
+    process = start(Planted, trap="time.monotonic()")
+    played = list(make_story(process).play(5))
+    assert len(played) == 1 + 5  # the deployment first
+    assert process.pid is not None
+    assert process.deaths == []
 
 
 def test_memory_is_bounded(start):

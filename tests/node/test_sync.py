@@ -307,6 +307,8 @@ def test_a_peer_that_leaves_is_not_waited_for(source: Chain) -> None:
         await reach(chain, source.head.number)
 
     catch_up(chain, [leaving, honest], story)
+    assert len(leaving.asked) == 1
+    assert chain.head.hash == source.head.hash
 
 
 def test_what_nobody_asked_for_is_ignored(source: Chain) -> None:

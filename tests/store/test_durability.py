@@ -102,7 +102,7 @@ def test_a_flipped_bit_in_the_log_never_shows_as_data(tmp_path):
         path.write_bytes(saved)
         log.write_bytes(broken)
         store = SqliteStore(path)
-        check(store)
+        assert -1 <= check(store) <= 9
         store.close()
 
 
