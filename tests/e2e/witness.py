@@ -4,7 +4,7 @@
 
 runs `wattledger node run --config FILE` in this process. In FOLDER the test and it talk by files:
 
-    votes    written: a line for each vote signed, kind height round digest prepared-round
+    votes    written: a line for each vote sent, kind height round digest prepared-round
     writes   written: a line for each durable write of this life, its name
     kill     read at the start, "NAME SIDE N": SIGKILL at the N-th write so named ("any" is each),
              SIDE "before" or "after" the commit; the file is taken away, `killed` says where
@@ -52,18 +52,36 @@ def bend_clock(file: Path) -> None:
 
 
 def note_votes(file: Path) -> None:
-    """Each vote that the key signs, before anything can send it."""
+    """Each vote that the key signs, when it first leaves: sent, or in a block's certificate. Until
+    its lease is on disk a vote is in memory alone, and a kill takes it back."""
+    from ledger.consensus import events as ev
     from ledger.consensus.signer import Signer
+    from node.interpreter import Interpreter
 
-    sign = Signer.sign
+    sign, carry_out = Signer.sign, Interpreter._carry_out
+    signed: list[Any] = []
 
     def noting(self: Signer, *arguments: Any) -> Any:
-        vote = sign(self, *arguments)
+        signed.append(sign(self, *arguments))
+        return signed[-1]
+
+    def leaving(self: Interpreter, effect: ev.Effect) -> None:
+        if isinstance(effect, ev.Send | ev.CommitBlock):
+            for vote in list(signed):
+                if vote.signature in content_of(effect):
+                    signed.remove(vote)
+                    note(vote)
+        carry_out(self, effect)
+
+    def content_of(effect: ev.Send | ev.CommitBlock) -> Any:
+        return effect.message if isinstance(effect, ev.Send) else effect.certificate.signatures
+
+    def note(vote: Any) -> None:
         digest = (vote.digest or b"").hex() or "-"
         append(file, f"{vote.kind.name} {vote.height} {vote.round} {digest} {vote.prepared_round}")
-        return vote
 
     Signer.sign = noting  # type: ignore[method-assign]
+    Interpreter._carry_out = leaving  # type: ignore[method-assign]
 
 
 def speak_only(file: Path) -> None:
