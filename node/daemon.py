@@ -12,7 +12,7 @@ import os
 import signal
 import ssl
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,7 @@ def run_node(config_path: Path, *, with_parent: bool = False) -> int:
     `with_parent` also stops it when its standard input ends.
     """
     try:
+        check_flags(sys.flags.optimize, sys.flags.bytes_warning, sys.warnoptions)
         config = load_config(config_path)
     except NodeError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -62,6 +63,16 @@ def run_node(config_path: Path, *, with_parent: bool = False) -> int:
         log.error("node", str(error))
         return EXIT_FAILED
     return EXIT_OK
+
+
+def check_flags(optimize: int, bytes_warning: int, warnings: Sequence[str]) -> None:
+    """Refuse flags of Python under which a node would check less, or fail where others go on."""
+    odd = ["-O"] if optimize else []
+    odd += ["-bb"] if bytes_warning > 1 else []
+    odd += [f"-W {each}" for each in warnings if each.startswith("error")]
+    if odd:
+        given = " ".join(odd)
+        raise NodeError(f"Python was started with {given}: start it without, PYTHON* unset as well")
 
 
 async def serve(config: Config, log: Log, *, with_parent: bool = False) -> None:
