@@ -1,7 +1,7 @@
 """Every line of the sandbox's tables of threats is met: refused by a named rule, or bounded.
 
 The rows are read from the design paper where it is at hand, so that a new row fails until it has
-its attacks here. What the host ends (R9, R12, R13) is attacked through accepted code.
+its attacks here; its other tables are `test_sandbox_lines`. What the host ends (R9, R12, R13) is attacked through accepted code.
 """
 
 import ast
@@ -347,9 +347,7 @@ BOUNDED: dict[str, list[str]] = {
     ],
     "aliasing": [
         "rows: list[list[uint64]] = [xs, xs]\nwhile True:\n    rows = rows + rows\nreturn a",
-        "rows: list[list[uint64]] = [xs] * 16_384\nreturn sum(sum(row) for row in rows * 1)"
-        if False
-        else "rows: list[list[uint64]] = [xs] * 16_384\nwhile True:\n"
+        "rows: list[list[uint64]] = [xs] * 16_384\nwhile True:\n"
         "    a = sum(sum(row) for row in rows)\nreturn a",
     ],
     "recursion": ["while True:\n    a = self._helper(a)\nreturn a"],
@@ -403,7 +401,7 @@ def test_every_threat_has_its_attacks() -> None:
 def test_every_line_on_determinism_has_its_attacks() -> None:
     for point in list_rows("## (b)"):
         if point.startswith("At start the node checks its own flags"):
-            continue  # node/: a daemon refuses odd flags, no contract can
+            continue  # tests/node/test_daemon.py: no contract can
         assert any(point.startswith(line) for line in REFUSED), point
 
 
