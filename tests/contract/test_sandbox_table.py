@@ -1,7 +1,8 @@
 """Every line of the sandbox's tables of threats is met: refused by a named rule, or bounded.
 
 The rows are read from the design paper where it is at hand, so that a new row fails until it has
-its attacks here; its other tables are `test_sandbox_lines`. What the host ends (R9, R12, R13) is attacked through accepted code.
+its attacks here; the other tables are in `test_sandbox_lines`. What the host ends (R9, R12, R13) is
+attacked through accepted code.
 """
 
 import ast
