@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import WSMessage, WSMsgType
 
+from node.peers.addresses import Endpoint
 from node.peers.frames import Kind
 from node.peers.network import PeerNetwork
 
@@ -163,5 +164,5 @@ class LinkedNetwork(PeerNetwork):
             f"{host}:{port}",
             FINGERPRINT,
             dialed=True,
-            expected=address,
+            expected=Endpoint("", address, host, port),
         )
