@@ -1,20 +1,21 @@
 """`wattledger network propose|vote|rotate|members|override`: who is a member; changes by vote."""
 
 import json
-from importlib.resources import files
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ledger.contract.artifact import build_artifact
 from ledger.crypto.address import address_of, to_checksum
 from ledger.crypto.keccak import keccak256
 from ledger.encoding import abi
 from ledger.encoding.hexadecimal import decode_data, decode_quantity, encode_data
 from ledger.errors import LedgerError
 from ledger.genesis import NETWORK_CONTRACT
-from node.abi_text import abi_type, encode_arguments, find_entry, render_value, signature
+from node.abi_text import encode_arguments, find_entry, signature
 from node.client import Client, RpcError
 from node.commands.common import (
     ADDRESS,
@@ -30,15 +31,12 @@ from node.commands.common import (
     send_transaction,
 )
 from node.commands.contracts import explained, read_source
+from node.commands.membership import DAY_S, read_contract, read_members
 from node.errors import NodeError
 from node.genesis_text import read_genesis
 from node.keys import load_node_key
 from node.network_files import load_network_file, write_file
 
-DAY_S = 86_400
-MEMBERS_PER_CALL = 200
-PROPOSALS_SHOWN = 20
-ROLES = ("validator", "candidate", "node", "deployer", "account", "administrator")
 # What is typed: (the method, the words after it, their help)
 ACTIONS = {
     "add-validator": ("addValidator", "ADDRESS", "becomes a validator once it says it is ready"),
@@ -58,12 +56,40 @@ ACTIONS = {
     "rules": ("scheduleRules", "HEIGHT VERSION", "nodes without that version halt before it"),
     "upgrade": ("upgrade", "ADDRESS SOURCE.py", "the source that may replace a contract's"),
 }
-FLAGS = {7: "anyone-deploys", 8: "accounts-only", 12: "owners-upgrade"}
-NAMES = {3: "node", 4: "deployer", 5: "account", 6: "administrator"}
 
 
-def sender_options(function: Any) -> Any:
+@dataclass(frozen=True, slots=True)
+class Voter:
     """Who signs: an account with a key file, an unlocked one, or the key in a file."""
+
+    account: bytes | None
+    key_file: Path | None
+    keystore: Path
+    password_file: Path | None
+
+    def load_key(self) -> tuple[bytes, bytes | None]:
+        """The address and, where a file has it, the private key. Raises NodeError."""
+        if self.key_file is not None:
+            private_key = load_node_key(self.key_file, self.password_file)
+            return address_of(private_key), private_key
+        if self.account is None:
+            raise NodeError("say who votes: --from ACCOUNT, or --key-file FILE")
+        return self.account, None
+
+
+def voter_options(function: Callable[..., None]) -> Callable[..., None]:
+    """The options that make a `voter`, and what asking needs."""
+
+    @wraps(function)
+    def command(
+        sender: bytes | None,
+        key_file: Path | None,
+        keystore: Path,
+        password_file: Path | None,
+        **others: Any,
+    ) -> None:
+        function(voter=Voter(sender, key_file, keystore, password_file), **others)
+
     for option in (
         click.option("--from", "sender", type=ADDRESS, help="The voter's account."),
         click.option("--key-file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -73,8 +99,8 @@ def sender_options(function: Any) -> Any:
         rpc_option,
         json_option,
     ):  # fmt: skip
-        function = option(function)
-    return function
+        command = option(command)
+    return command
 
 
 def _list_actions() -> str:
@@ -90,21 +116,18 @@ def _list_actions() -> str:
 )
 @click.argument("action", type=click.Choice(list(ACTIONS)), metavar="ACTION")
 @click.argument("words", nargs=-1)
-@sender_options
+@voter_options
 def propose(
     action: str,
     words: tuple[str, ...],
-    sender: bytes | None,
-    key_file: Path | None,
-    keystore: Path,
-    password_file: Path | None,
+    voter: Voter,
     rpc: str,
     as_json: bool,
 ) -> None:
     """See ACTIONS, of which its help is made."""
     method, arguments = read_action(action, words)
     client = connect(rpc)
-    receipt = send(client, method, arguments, sender, key_file, keystore, password_file)
+    receipt = send(client, method, arguments, voter)
     tell_outcome(client, receipt, as_json)
     if action == "upgrade" and not as_json:
         say("once it is done, anybody sends the source: wattledger contract upgrade")
@@ -113,14 +136,11 @@ def propose(
 @click.command()
 @click.argument("number", type=click.IntRange(0))
 @click.option("--against", is_flag=True, help="Take an earlier vote for it back.")
-@sender_options
+@voter_options
 def vote(
     number: int,
     against: bool,
-    sender: bytes | None,
-    key_file: Path | None,
-    keystore: Path,
-    password_file: Path | None,
+    voter: Voter,
     rpc: str,
     as_json: bool,
 ) -> None:
@@ -132,19 +152,16 @@ def vote(
     """
     client = connect(rpc)
     arguments = (str(number), "false" if against else "true")
-    receipt = send(client, "vote", arguments, sender, key_file, keystore, password_file)
+    receipt = send(client, "vote", arguments, voter)
     tell_outcome(client, receipt, as_json)
 
 
 @click.command()
 @click.argument("key", type=ADDRESS)
-@sender_options
+@voter_options
 def rotate(
     key: bytes,
-    sender: bytes | None,
-    key_file: Path | None,
-    keystore: Path,
-    password_file: Path | None,
+    voter: Voter,
     rpc: str,
     as_json: bool,
 ) -> None:
@@ -155,7 +172,7 @@ def rotate(
       wattledger network rotate 0x7099...79C8 --key-file node.key
     """
     client = connect(rpc)
-    receipt = send(client, "rotate", (to_checksum(key),), sender, key_file, keystore, password_file)
+    receipt = send(client, "rotate", (to_checksum(key),), voter)
     if as_json:
         print_json(receipt)
         return
@@ -261,35 +278,15 @@ def read_action(action: str, words: tuple[str, ...]) -> tuple[str, tuple[str, ..
     return method, words
 
 
-def read_contract() -> list[dict[str, Any]]:
-    """The ABI of the network contract of this version."""
-    source = files("contracts_py").joinpath("network.py").read_bytes()
-    entries: list[dict[str, Any]] = build_artifact(source)["abi"]
-    return entries
-
-
-def send(
-    client: Client,
-    method: str,
-    arguments: tuple[str, ...],
-    sender: bytes | None,
-    key_file: Path | None,
-    keystore: Path,
-    password_file: Path | None,
-) -> dict[str, Any]:
+def send(client: Client, method: str, arguments: tuple[str, ...], voter: Voter) -> dict[str, Any]:
     """Call a method of the network contract; the receipt. Raises NodeError, ClientError."""
-    private_key = None
-    if key_file is not None:
-        private_key = load_node_key(key_file, password_file)
-        sender = address_of(private_key)
-    if sender is None:
-        raise NodeError("say who votes: --from ACCOUNT, or --key-file FILE")
+    sender, private_key = voter.load_key()
     entries = read_contract()
     entry = find_entry(entries, method)
     data = abi.selector(signature(entry)) + encode_arguments(method, entry["inputs"], arguments)
     try:
         receipt = send_transaction(
-            client, sender, keystore, password_file,
+            client, sender, voter.keystore, voter.password_file,
             to=NETWORK_CONTRACT, data=data, private_key=private_key,
         )  # fmt: skip
     except RpcError as error:
@@ -316,77 +313,3 @@ def tell_outcome(client: Client, receipt: dict[str, Any], as_json: bool) -> None
     else:
         say(f"proposal {number} has {votes} of the {needed} votes it needs; others vote with: "
             f"wattledger network vote {number}")  # fmt: skip
-
-
-def ask(client: Client, entries: list[dict[str, Any]], method: str, *arguments: object) -> Any:
-    """A view of the network contract; one result as itself, several as a list."""
-    entry = find_entry(entries, method)
-    data = abi.selector(signature(entry))
-    data += encode_arguments(method, entry["inputs"], [str(one) for one in arguments])
-    answer = client.call_contract(NETWORK_CONTRACT, data)
-    values = abi.decode([abi_type(one) for one in entry["outputs"]], answer)
-    shown = [render_value(*pair) for pair in zip(entry["outputs"], values, strict=True)]
-    return shown if len(shown) > 1 else shown[0]
-
-
-def read_members(client: Client) -> dict[str, Any]:
-    """What `network members` prints, as JSON."""
-    entries = read_contract()
-    found: list[dict[str, Any]] = []
-    while True:
-        accounts, roles = ask(client, entries, "members", len(found), MEMBERS_PER_CALL)
-        found += [
-            {"address": who, "roles": [name for bit, name in enumerate(ROLES) if role >> bit & 1]}
-            for who, role in zip(accounts, roles, strict=True)
-        ]
-        if len(accounts) < MEMBERS_PER_CALL:
-            break
-    validators_vote, votes_set, voters, needed, expiry_s = ask(client, entries, "voting")
-    return {
-        "members": found,
-        "voting": {
-            "who": "validators" if validators_vote else "administrators",
-            "voters": voters,
-            "votesSet": votes_set,
-            "needed": needed,
-            "expiryS": expiry_s,
-        },
-        "anyoneDeploys": ask(client, entries, "anyoneDeploys"),
-        "accountsOnly": ask(client, entries, "accountsOnly"),
-        "proposals": read_proposals(client, entries),
-    }
-
-
-def read_proposals(client: Client, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The newest proposals that wait for votes."""
-    from node.billing.render import format_time
-
-    now = decode_quantity(client.call("eth_getBlockByNumber", "latest", False)["timestamp"])
-    count = ask(client, entries, "proposalCount")
-    waiting = []
-    for number in range(max(0, count - PROPOSALS_SHOWN), count):
-        proposal, votes = ask(client, entries, "proposal", number)
-        if not proposal["done"] and proposal["expires"] >= now:
-            until = f"{format_time(proposal['expires'])} UTC"
-            waiting.append(
-                {"number": number, "votes": votes, "until": until, "what": describe(proposal)}
-            )
-    return waiting
-
-
-def describe(proposal: dict[str, Any]) -> str:
-    """What a proposal would do, as `propose` takes it."""
-    action, subject, number = proposal["action"], proposal["subject"], proposal["number"]
-    if action in (1, 2):
-        return f"{'add' if action == 1 else 'remove'}-validator {subject}"
-    if action in NAMES:
-        verb = "remove" if not number else "add" if action == 6 else "allow"
-        return f"{verb}-{NAMES[action]} {subject}"
-    if action in FLAGS:
-        return f"{FLAGS[action]} {str(bool(number)).lower()}"
-    if action == 9:
-        who = "validators" if number % 2 else "administrators"
-        return f"voting {who} {number // 2} {proposal['other'] // DAY_S}"
-    if action == 10:
-        return f"rules {number} {proposal['other']}"
-    return f"upgrade {subject} to the source with keccak256 {proposal['digest']}"

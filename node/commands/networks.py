@@ -9,6 +9,7 @@ from ledger.crypto.address import to_checksum
 from ledger.genesis import ENGINES
 from node.commands import members
 from node.commands.common import ADDRESS, console, make_table, say
+from node.commands.membership import DAY_S
 from node.network_files import DIFFICULTY, CreatedNetwork
 
 
@@ -122,7 +123,7 @@ def new(
         administrators=administrators,
         validators_vote=validators_vote,
         votes_needed=votes_needed,
-        expiry_s=proposal_days * members.DAY_S,
+        expiry_s=proposal_days * DAY_S,
         accounts=accounts,
         accounts_only=bool(accounts),
         deployers=deployers,

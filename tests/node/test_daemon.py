@@ -28,7 +28,10 @@ def test_flags_that_other_nodes_do_not_have_are_refused(flags, named):
 
 
 def test_usual_flags_are_taken():
-    check_flags(0, 1, ["default", "ignore::DeprecationWarning"])
+    usual = ["default", "ignore::DeprecationWarning"]
+    check_flags(0, 1, usual)
+    with pytest.raises(NodeError, match="-W error"):  # and it is by one more alone
+        check_flags(0, 1, [*usual, "error"])
 
 
 def test_a_node_says_so_in_one_line(tmp_path):
