@@ -189,7 +189,10 @@ class Functions(Expressions):
                 self.helpers[node] = "number"
                 return wanted
             if isinstance(found, EnumType):
-                self.types[item] = Range(0, len(found.members) - 1)
+                numbers = Range(0, len(found.members) - 1)
+                if not numbers.within(wanted):
+                    self.tested[node] = wanted
+                return numbers
             return self.integer(item, wanted)
         if name == "list":
             held = self.place(item)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ledger.contract.compile import compile_contract
-from ledger.contract.testing import Chain
+from ledger.contract.testing import Chain, ContractPanic
 from ledger.errors import ContractRejected
 
 SOURCE = '''
@@ -59,7 +59,7 @@ class Types(Contract):
 
     @view
     def last_number(self) -> uint8:
-        return uint8(State.GONE) - uint8(State.OPEN)
+        return uint8(State.GONE) - uint8(State(0))
 
     @view
     def is_open(self) -> bool:
@@ -252,3 +252,22 @@ def test_a_number_that_is_no_member_panics(contract: Any, tmp_path: Path) -> Non
     assert odd.odd(2) == 2
     with pytest.raises(Exception, match="0x21"):
         odd.odd(3)
+
+
+def test_a_member_that_an_integer_cannot_hold_panics(tmp_path: Path) -> None:
+    members = "".join(f"    M{number} = {number}\n" for number in range(200))
+    source = tmp_path / "wide.py"
+    source.write_text(
+        "from ledger.contract import Contract, Enum, int8, int64, uint64, view\n"
+        f"class Wide(Enum):\n{members}"
+        "class C(Contract):\n"
+        "    @view\n"
+        "    def twice(self, n: uint64) -> int64:\n"
+        "        return int8(Wide(n)) * 2\n"
+    )
+    wide = Chain().deploy(source, sender="alice")
+    assert wide.twice(127) == 254
+    with pytest.raises(ContractPanic, match="0x11"):
+        wide.twice(128)
+    with pytest.raises(ContractPanic, match="0x21"):
+        wide.twice(200)

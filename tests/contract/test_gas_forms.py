@@ -105,7 +105,7 @@ class Forms(Low, Ownable):
         if whole.startswith(b"a") or data == b"":
             return bytes(keccak256(whole))
         first = whole[0] + whole[0:1][0]
-        if whole.hex() == "00":
+        if whole.hex() != "00" and len(data) == 3:
             return whole[1:]
         return abi_encode(uint64(first), bytes(bytes32(uint256(keccak256(data)) // 2)))
 
@@ -143,26 +143,26 @@ class Forms(Low, Ownable):
         return total + self.boxes[key].items[0] + sum(list(self.boxes[key].three))
 
     @write
-    def out(self, n: uint64) -> uint64:
+    def out(self, n: uint64, who: address) -> uint64:
         mine = self.address
         first = Other(mine, gas=200000).half(n // 2 * 2)
         try:
-            self.box.pair.first = Other(mine).half(n)
+            self.box.pair.first = Other(who).half(n)
         except Refused as refused:
             return uint64(refused.why % 9)
         except CallFailed:
             first = 0
         try:
-            return Other(mine).again(first)
+            return Other(who).again(first)
         except CallFailed as failed:
             self.level = 5 if failed.callee == mine else 6
         return 1
 """
-SEEDS, CALLS, GAS = range(6), 25, 2_000_000
+SEEDS, MANY, CALLS, GAS = range(6), range(30), 25, 2_000_000
 
 
-def play_forms() -> int:
-    return sum(check_agreement(seed, FORMS.encode(), CALLS, GAS) for seed in SEEDS)
+def play_forms(seeds: range = SEEDS) -> int:
+    return sum(check_agreement(seed, FORMS.encode(), CALLS, GAS) for seed in seeds)
 
 
 def test_every_form_costs_what_the_interpreter_says() -> None:
@@ -191,7 +191,7 @@ def test_every_charge_of_every_form_is_missed_when_it_is_left_out() -> None:
     for skipped in range(1, total + 1):
         count_charges(lambda: load_program(source, key, 1), skipped)
         try:
-            play_forms()
+            play_forms(MANY)
         except Disagreement:
             continue
         missed.append(skipped)

@@ -31,7 +31,7 @@ def test_usual_flags_are_taken():
     usual = ["default", "ignore::DeprecationWarning"]
     check_flags(0, 1, usual)
     with pytest.raises(NodeError, match="-W error"):  # and it is by one more alone
-        check_flags(0, 1, [*usual, "error"])
+        assert check_flags(0, 1, [*usual, "error"])
 
 
 def test_a_node_says_so_in_one_line(tmp_path):
