@@ -26,13 +26,13 @@ ROOT = Path(__file__).parents[2]
 CONTRACT = "tests/contract/"
 RULES_HELD: dict[str, tuple[str, ...]] = {
     "R1 bytes": (
-        "test_front_rules.py::test_hostile_bytes_are_refused_in_bounded_time",
-        "test_front_rules.py::test_any_bytes_are_refused",
+        "test_front_bounds.py::test_hostile_bytes_are_refused_in_bounded_time",
+        "test_front_bounds.py::test_any_bytes_are_refused",
     ),
     "R2 parse": (
-        "test_front_rules.py::test_deep_syntax_is_refused_in_bounded_time",
-        "test_front_rules.py::test_bounds_on_loops_nodes_and_depth_are_met_exactly",
-        "test_front_rules.py::test_any_string_of_tokens_is_accepted_or_refused",
+        "test_front_bounds.py::test_deep_syntax_is_refused_in_bounded_time",
+        "test_front_bounds.py::test_bounds_on_loops_nodes_and_depth_are_met_exactly",
+        "test_front_bounds.py::test_any_string_of_tokens_is_accepted_or_refused",
         "test_front_versions.py::test_flags_and_hash_seeds_change_nothing",
     ),
     "R3 nodes": ("test_sandbox_table.py::test_only_listed_nodes_are_accepted",),
@@ -85,7 +85,7 @@ CHARGES_HELD: dict[str, tuple[str, ...]] = {
         "test_front_run.py::test_accepted_code_gives",
         "test_gas_oracle.py::test_every_charge_is_missed_when_it_is_left_out",
         "../benchmarks/test_gas_schedule.py",
-        "test_front_rules.py::test_any_string_of_tokens_is_accepted_or_refused",
+        "test_front_bounds.py::test_any_string_of_tokens_is_accepted_or_refused",
     ),
 }
 
