@@ -50,9 +50,11 @@ class History:
         return PastReader(self._unflushed, height)
 
     def height_of(self, block_hash: Hash32) -> Height | None:
+        """Where the block with this hash stands on the chain; None where it does not."""
         return self.store.get_height(block_hash)
 
     def block(self, height: Height) -> Block:
+        """Raises StoreError for a height that is not there, BlockPruned where no body is kept."""
         body = self.store.get_body(height)
         if body is None:
             raise BlockPruned(self.header(height).number)
@@ -64,6 +66,7 @@ class History:
         return decode_certificate(raw) if raw else None
 
     def receipts(self, height: Height) -> tuple[Receipt, ...]:
+        """Of a block's transactions, in order; none for a block that is not here, or was pruned."""
         receipts = self._unflushed.get_receipts(height)
         if receipts is not None:
             return receipts

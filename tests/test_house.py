@@ -47,6 +47,7 @@ EXCEPTIONS = {
 # None has room for much more: what is added is paid for by what is taken out.
 BOOK_LINES_MAX = {"ledger": 7_000, "ledger.contract": 9_600, "ledger.consensus": 2_400}
 FILE_LINES_MAX = 400
+TEST_FILE_LINES_MAX = 700
 FUNCTION_LINES_MAX = 60
 UNEXPLAINED_LINES_MAX = 10
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -215,6 +216,12 @@ def test_a_file_is_one_noun() -> None:
         and not name.startswith("contracts_py")
     }
     assert not long, f"files over {FILE_LINES_MAX} lines: {long}"
+    tests = {
+        path.name: count
+        for path in (ROOT / "tests").rglob("*.py")
+        if (count := path.read_text().count("\n")) > TEST_FILE_LINES_MAX
+    }
+    assert not tests, f"tests over {TEST_FILE_LINES_MAX} lines: {tests}"
 
 
 def test_every_run_time_import_is_a_declared_dependency() -> None:
