@@ -17,7 +17,8 @@ from tests.fuzz.grammar import write_contract
 from tests.fuzz.oracle import Disagreement, check_agreement
 
 FORMS = """\
-from ledger.contract import (Array, CallFailed, Contract, Enum, Event, Fixed, Interface, Map,
+from ledger.contract import (ZERO_ADDRESS, Array, CallFailed, Contract, Enum, Event, Fixed,
+    Interface, Map,
     Optional, Ownable, Revert, Struct, ROUND_HALF_UP, abi_decode, abi_encode, address, bytes32,
     bytes4, interface_id, keccak256, mul_div, override, string, uint8, uint64, uint256, view, write)
 
@@ -63,8 +64,8 @@ class Forms(Low, Ownable):
     rows: Array[Array[uint64]]
     maybe: Map[uint64, Optional[Pair]]
 
-    def __init__(self) -> None:
-        Ownable.__init__(self, self.msg.sender)
+    def __init__(self, owner: address) -> None:
+        Ownable.__init__(self, owner if owner == ZERO_ADDRESS else self.msg.sender)
 
     @override
     def _rise(self, by: uint256, more: uint256 = 2) -> uint256:

@@ -10,6 +10,7 @@ anything was found.
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -53,6 +54,8 @@ class Fuzzer:
         self.batch_name, self.batch_began = "", 0.0
         self.batch_seeds: list[int] = []
         self.told = self.began
+        self.stopped: set[int] = set()
+        """Seeds at which a child got SIGTERM, which nothing in it sends: a second time is one."""
         kept.mkdir(parents=True, exist_ok=True)
 
     # -- what is told ------------------------------------------------------------------------
@@ -78,6 +81,7 @@ class Fuzzer:
             f" ({self.mutants} mutants, {refused} refused), {self.calls} calls,"
             f" {self.agreed} with their gas counted twice; compared with {played or 'no version'};"
             f" {self.memory_mb} MB at most; {len(self.findings)} findings"
+            + (f"; stopped from outside {len(self.stopped)} times" if self.stopped else "")
         )
 
     # -- the child with the cases ------------------------------------------------------------
@@ -106,6 +110,10 @@ class Fuzzer:
             open_ = self.listen(child, lines, errors)
             for reader in readers:
                 reader.join()
+        if child.returncode == -signal.SIGTERM and self.seed not in self.stopped:
+            self.stopped.add(self.seed)
+            self.tell(f"the child was stopped from outside at seed {self.seed}, which is run again")
+            return
         if open_ or child.returncode:
             text = "".join(errors)[-2_000:]
             self.find(self.seed, f"the child died ({child.returncode}): {text}")

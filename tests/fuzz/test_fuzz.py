@@ -102,3 +102,17 @@ def test_a_child_that_hangs_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     fuzzer = Fuzzer(1, 5, tmp_path)
     fuzzer.watch_child(0.1)
     assert "seed 9: the child died (-9): it hung" in fuzzer.findings[0]
+
+
+def test_a_child_that_somebody_stops_is_run_again_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stopped = tmp_path / "stopped"
+    stopped.write_text("#!/bin/sh\necho '{\"begin\": 9}'\nkill -TERM $$\n")
+    stopped.chmod(0o755)
+    monkeypatch.setattr(program.sys, "executable", str(stopped))
+    fuzzer = Fuzzer(1, 5, tmp_path)
+    fuzzer.watch_child(0.1)
+    assert not fuzzer.findings and fuzzer.seed == 9 and "stopped from outside" in fuzzer.describe()
+    fuzzer.watch_child(0.1)
+    assert "seed 9: the child died (-15)" in fuzzer.findings[0] and fuzzer.seed == 10
