@@ -101,10 +101,13 @@ class Votes:
             self._drop(kind, round_, author)
 
     def _drop(self, kind: Kind, round_: int, author: Address) -> None:
-        message = self.of(kind, round_).pop(author, None)
+        slot = self.of(kind, round_)
+        message = slot.pop(author, None)
         if message is not None:
             self.held_bytes[author] -= message.size_bytes
             del self._came_ms[kind, round_, author]
+            if not slot:  # else ever new rounds of one author would leave a slot each
+                del self._slots[kind, round_]
 
     def hear(self, author: Address, round_: int) -> None:
         """An author was in this round, also where that is known from what another sent."""
@@ -135,7 +138,7 @@ class Votes:
     def messages(self) -> Iterator[tuple[Address, Message]]:
         """Everything, lowest round first, a PROPOSAL before what answers it."""
         for key in sorted(self._slots, key=lambda key: (key[1], key[0])):
-            yield from tuple(self._slots[key].items())
+            yield from tuple(self.of(*key).items())
 
     def masks(self, validators: Sequence[Address]) -> dict[tuple[int, int], int]:
         """(kind, round) -> a bit for each validator who needs not be heard again."""

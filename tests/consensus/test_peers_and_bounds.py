@@ -30,6 +30,17 @@ def test_an_author_keeps_one_message_a_slot_and_its_newest_rounds() -> None:
     assert votes.add(desk.address("C"), desk.change("C", 2)), "another author has its own slots"
 
 
+def test_ever_new_rounds_of_one_author_leave_nothing_behind() -> None:
+    desk = Desk()
+    block = block_of(desk.address("B"))
+    desk.hear(*desk.votes("B", COMMIT, 0, block.hash))
+    for round_ in range(300):
+        desk.hear(*desk.votes("C", PREPARE, round_, block.hash))
+    heard = {(kind, round_) for kind, round_, _ in status_of(desk).heard}
+    newest = {(PREPARE, round_) for round_ in range(300 - ROUNDS_KEPT, 300)}
+    assert heard == {(COMMIT, 0), *newest}, "a status has room for what others said"
+
+
 def test_two_words_in_one_slot_are_evidence_and_the_first_is_kept() -> None:
     desk = Desk()
     one, two = block_of(desk.address("B")), block_of(desk.address("B"), seed=1)
