@@ -17,6 +17,7 @@ from ledger.contract.execution import (
     Outcome,
     execute_call,
     execute_creation,
+    price_source,
 )
 from ledger.contract.interface import describe_abi
 from ledger.crypto.keccak import keccak256
@@ -33,6 +34,8 @@ NEIGHBOUR_SOURCE = Path(__file__).parents[1] / "contract" / "twins" / "neighbour
 """A contract that answers what contracts ask of others."""
 NOW_S = 1_700_000_000
 RICH_WEI = 10**24
+CONSTRUCTOR_GAS = 2_000_000
+"""Beside its source's; one that never ends is paid for many times over."""
 DEPLOYS_MAX = 30
 """Constructors refuse most numbers; by then one was to its liking, or none will be."""
 TEXTS = ("", "a", "Grid", "\u00e9\u4e16\U0001f50b", "x" * 31, "y" * 32, "z" * 100)
@@ -129,7 +132,8 @@ class Story:
         inputs = [each["inputs"] for each in self.entries if each["type"] == "constructor"]
         arguments = encode_inputs(self.pick, inputs[0]) if inputs else b""
         data = encode_payload(self.source, arguments)
-        return self.send(execute_creation, ACCOUNTS[0], data, 0, 100_000_000)
+        gas = price_source(self.source) + CONSTRUCTOR_GAS
+        return self.send(execute_creation, ACCOUNTS[0], data, 0, gas)
 
     def call(self, gas: int = 3_000_000) -> Outcome:
         """A method by chance, mostly by the owner, mostly with data that decodes."""

@@ -22,7 +22,7 @@ from tests.contract.sources import LIBRARY, list_contracts
 from tests.determinism.play import Story, digest_outcome
 from tests.fuzz.grammar import write_contract
 from tests.fuzz.mutate import mutate
-from tests.fuzz.oracle import DEPLOYS, check_agreement
+from tests.fuzz.oracle import DEPLOYS, check_agreement, is_refusal
 
 CALLS = 6
 GAS = 1_000_000
@@ -119,7 +119,7 @@ def play(seed: int, source: bytes, timed: bool = True) -> tuple[str, int]:
         outcome = story.deploy()
         look(outcome)
         digest.update(digest_outcome(outcome))
-        if outcome.status == "success":
+        if not is_refusal(outcome):
             break
     calls = CALLS if outcome.status == "success" else 0
     for _ in range(calls):
