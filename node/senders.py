@@ -54,10 +54,7 @@ class SenderProcess:
             return False
         try:  # a client that goes away must not leave half an answer behind
             await asyncio.shield(self._ask(transactions))
-        except (OSError, asyncio.IncompleteReadError) as error:
-            if not self._failed:
-                self._failed = True
-                self._log.warn("pool", "the process that recovers senders is gone", why=error)
+        except (OSError, asyncio.IncompleteReadError):
             await self.stop()
             return False
         return True
@@ -71,6 +68,23 @@ class SenderProcess:
             await process.wait()
 
     async def _ask(self, transactions: Sequence[Transaction]) -> None:
+        try:
+            answer = await self._exchange(transactions)
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError) as error:
+            if not self._failed:  # who asks next would be given the answer that was not waited for
+                self._failed = True
+                self._log.warn("pool", "the process that recovers senders is gone", why=error)
+                with suppress(ProcessLookupError):
+                    if self._process is not None:
+                        self._process.kill()
+            raise
+        for index, transaction in enumerate(transactions):
+            start = ANSWER_BYTES * index
+            end = start + HASH_BYTES
+            transaction.learn(answer[start:end], answer[end : start + ANSWER_BYTES])
+        asyncio.get_running_loop().call_later(IDLE_S, self._rest, self._asked)
+
+    async def _exchange(self, transactions: Sequence[Transaction]) -> bytes:
         async with self._starting:
             process = self._process = self._process or await _start()
         assert process.stdin is not None and process.stdout is not None
@@ -78,12 +92,9 @@ class SenderProcess:
         frame = pack([transaction.raw for transaction in transactions])
         process.stdin.write(len(frame).to_bytes(4, "big") + frame)
         async with asyncio.timeout(ANSWER_S_MAX), self._reading:  # in turn, as they were asked
-            answer = await process.stdout.readexactly(ANSWER_BYTES * len(transactions))
-        for index, transaction in enumerate(transactions):
-            start = ANSWER_BYTES * index
-            end = start + HASH_BYTES
-            transaction.learn(answer[start:end], answer[end : start + ANSWER_BYTES])
-        asyncio.get_running_loop().call_later(IDLE_S, self._rest, self._asked)
+            if self._failed:
+                raise BrokenPipeError("it did not answer what was asked before")
+            return await process.stdout.readexactly(ANSWER_BYTES * len(transactions))
 
     def _rest(self, asked: int) -> None:
         """Nothing was asked since: let it go."""

@@ -1,6 +1,7 @@
 """The process that recovers senders: what it says, how it ends, and what is done without it."""
 
 import asyncio
+import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -21,9 +22,9 @@ KEY = bytes([7]) * 32
 GENESIS = Genesis(name="test", chain_id=1947, timestamp=1, validators=(address_of(KEY),))
 
 
-def sign(nonce: int) -> bytes:
+def sign(nonce: int, key: bytes = KEY) -> bytes:
     to = address_of(KEY)
-    return sign_transaction(KEY, chain_id=1947, nonce=nonce, to=to, gas=21_000).raw
+    return sign_transaction(key, chain_id=1947, nonce=nonce, to=to, gas=21_000).raw
 
 
 def spoil(raw: bytes) -> bytes:
@@ -68,6 +69,33 @@ def test_it_ends_when_nothing_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
         await process.stop()
 
     asyncio.run(story())
+
+
+def test_an_answer_that_nobody_waited_for_is_not_taken_for_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The machine slept, and the peer whose transactions were asked about is gone meanwhile."""
+    other = bytes([8]) * 32
+    mine, theirs = decode_transaction(sign(1)), decode_transaction(sign(1, other))
+
+    async def story() -> None:
+        process = SenderProcess(Log("error"))
+        assert await process.recover([decode_transaction(sign(0))])
+        child = process._process
+        assert child is not None
+        child.send_signal(signal.SIGSTOP)
+        monkeypatch.setattr(senders, "ANSWER_S_MAX", 0.1)
+        asking = asyncio.create_task(process.recover([mine]))
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.sleep(0.3)
+        child.send_signal(signal.SIGCONT)
+        monkeypatch.setattr(senders, "ANSWER_S_MAX", 10)
+        assert not await process.recover([theirs]), "it is not asked again"
+        await process.stop()
+
+    asyncio.run(story())
+    assert theirs.sender == address_of(other)
 
 
 def test_what_it_cannot_do_threads_do() -> None:
