@@ -39,6 +39,8 @@ HEIGHTS_AHEAD_MAX = 3
 """Proposals for later heights are not put together: the engine would not take them."""
 KEPT = 8
 """Blocks sent of which parts may be asked for; one a round, and rounds are few."""
+FRAMES_KEPT = 4
+"""Of a message, 2 MB each at worst: mostly all lack the same; who asks again may lack others."""
 WAITING_MAX = 8
 """Proposals of all peers that wait for parts, 2 MB each at worst."""
 WAITING_S = 5.0
@@ -57,7 +59,7 @@ class _Outgoing:
     header: bytes
     raws: list[bytes]
     hashes: list[Hash32]
-    frames: dict[tuple[int, ...], bytes]
+    frames: OrderedDict[tuple[int, ...], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ class Compact:
             for index in along:
                 parts[index] = outgoing.raws[index]
             frame = encode_frame(Kind.COMPACT, outgoing.shell, outgoing.header, parts)
-            outgoing.frames[along] = frame
+            _keep(outgoing.frames, along, frame, FRAMES_KEPT)
         peer.send_frame(Kind.COMPACT, frame)
 
     def serve_parts(self, peer: Peer, block_hash: Hash32, indexes: list[int]) -> None:
@@ -135,7 +137,7 @@ class Compact:
                     parsed.header.encode(),
                     raws,
                     [transaction.hash for transaction in parsed.transactions],
-                    {},
+                    OrderedDict(),
                 )
                 self._raws.pop(parsed.hash, None)
                 _keep(self._raws, parsed.hash, raws, KEPT)
@@ -171,16 +173,17 @@ class Compact:
 
     def receive_parts(self, peer: Peer, block_hash: Hash32, raws: list[bytes]) -> None:
         """What a proposal lacked; what nobody asked for is ignored. Raises PeerError."""
-        waiting = self._waiting.pop((peer.address, block_hash), None)
+        waiting = self._waiting.get((peer.address, block_hash))
         if waiting is None or not raws:
             return
-        if len(raws) != len(waiting.missing):
-            raise PeerError(f"{len(raws)} parts of a proposal where {len(waiting.missing)} lack")
-        filled = list(waiting.parts)
-        for index, raw in zip(waiting.missing, raws, strict=True):
-            if keccak256(raw) != filled[index]:
-                raise PeerError("a part of a proposal with another hash than it has there")
-            filled[index] = raw
+        named, filled = {keccak256(raw): raw for raw in raws}, list(waiting.parts)
+        if not any(filled[index] in named for index in waiting.missing):
+            raise PeerError("parts of a proposal with other hashes than it has there")
+        for index in waiting.missing:
+            if filled[index] not in named:
+                return  # sent again meanwhile, and then more lacked: those are on their way
+            filled[index] = named[filled[index]]
+        del self._waiting[peer.address, block_hash]
         self._complete(peer, waiting.shell, waiting.header, filled)
 
     def forget(self, peer: Peer) -> None:

@@ -164,7 +164,7 @@ def test_who_sends_a_false_proposal_answers_for_it(name: str) -> None:
 
 
 def test_false_parts_are_refused_and_none_is_no_crime() -> None:
-    for raws in ([MADE[1].raw, MADE[0].raw], [MADE[0].raw]):
+    for raws in ([MADE[2].raw, MADE[3].raw], [b"x"]):
         end, peer = End(MADE[2:]), ToyPeer()
         end.compact.receive(peer, *fields_of())  # type: ignore[arg-type]
         with pytest.raises(PeerError):
@@ -175,6 +175,36 @@ def test_false_parts_are_refused_and_none_is_no_crime() -> None:
     end.compact.receive_parts(peer, BLOCK.hash, [])  # type: ignore[arg-type]  # it forgot the block
     end.compact.receive_parts(ToyPeer(2), BLOCK.hash, [b"x"])  # type: ignore[arg-type]
     assert end.got == []
+
+
+def test_an_answer_to_what_was_asked_before_a_proposal_came_again_is_no_crime() -> None:
+    """A line of more than a second: the proposal is sent again before its parts have come."""
+    end, peer = End(MADE[3:]), ToyPeer()
+    end.compact.receive(peer, *fields_of())  # type: ignore[arg-type]
+    end.pool[MADE[0].hash] = MADE[0]
+    end.compact.receive(peer, *fields_of())  # type: ignore[arg-type]
+    assert [fields[1] for _, fields in peer.frames] == [[0, 1, 2], [1, 2]]
+    for first in (0, 1):
+        raws = [one.raw for one in MADE[first:3]]
+        end.compact.receive_parts(peer, BLOCK.hash, raws)  # type: ignore[arg-type]
+    assert end.got == [MESSAGE]
+
+    end, peer = End(MADE[2:]), ToyPeer()
+    end.compact.receive(peer, *fields_of())  # type: ignore[arg-type]
+    for raws in ([MADE[0].raw], [one.raw for one in MADE[:2]]):
+        assert end.got == []
+        end.compact.receive_parts(peer, BLOCK.hash, raws)  # type: ignore[arg-type]
+    assert end.got == [MESSAGE], "what lacks now was asked for too"
+
+
+def test_what_peers_lack_grows_no_memory() -> None:
+    peer, sender = ToyPeer(), End(MADE)
+    for one in MADE:
+        sender.compact.send(peer, MESSAGE, again=True)  # type: ignore[arg-type]
+        peer.known.add(one.hash)
+    (outgoing,) = sender.compact._sent.values()
+    assert outgoing is not None
+    assert len(outgoing.frames) == compact.FRAMES_KEPT
 
 
 def test_proposals_of_another_height_are_not_put_together() -> None:
