@@ -167,7 +167,7 @@ class Sync:
             return self._chain.head.number > head
         await self._fetch_headers(min(best, head + HEADERS_AHEAD_MAX))
         last = self._chain.store.staging.ahead_height()
-        while load_unchecked(self._chain.store).start in range(head + 1, last + 1):
+        while _overlap(load_unchecked(self._chain.store), range(head + 1, last + 1)):
             if not await self.certificates.check_some():  # of a snapshot that came to nothing
                 return False
         if last > head and not await self._bodies.run(head + 1, last):
@@ -215,6 +215,8 @@ class Sync:
                         asked = None
                     continue
                 self._note_own_seal(links)
+                if not every:
+                    mark_unchecked(self._chain.store, first, after.header.number)
                 self._keep(links, after)
                 trusted = after
         finally:
@@ -281,7 +283,6 @@ class Sync:
         height = self._load_height(SNAPSHOT_KEY)
         if not self._chain.head.number < height <= best:
             height = max(best - SNAPSHOT_DEPTH, self._chain.head.number + 1)
-        mark_unchecked(store, self._find_trusted().header.number + 1, height)
         if not await self._fetch_headers(height, every=False):
             return False
         kept = store.staging.get_ahead(height)
@@ -365,6 +366,11 @@ class Sync:
             self._network.penalise(peer, f"a block that is not certified: {error}")
             return False
         return self._import(peer, block, certificate)
+
+
+def _overlap(one: range, other: range) -> bool:
+    """Whether two ranges of heights have any in common."""
+    return max(one.start, other.start) < min(one.stop, other.stop)
 
 
 def _changes(header: Any) -> bool:

@@ -176,6 +176,20 @@ def test_a_snapshot_that_came_to_nothing_leaves_no_false_certificate_to_import(
     assert chain.certificate(7) == source.certificate(7)
 
 
+def test_what_is_unchecked_on_both_sides_of_the_head_is_checked_before_it_is_imported(
+    source: Chain,
+) -> None:
+    liar, honest = ToyPeer(1, source, forge_all), ToyPeer(2, source)
+    liar.deaf = {Kind.GET_STATE}
+    chain, _ = join(source, [liar], until=lambda _: Kind.GET_STATE in liar.kinds())
+    for height in range(1, 21):  # from one that was little further
+        certificate = source.certificate(height)
+        assert certificate is not None
+        chain.commit(source.block(height), certificate, None)
+    catch_up(chain, [honest])
+    assert chain.certificate(30) == source.certificate(30)
+
+
 def test_a_key_that_signed_what_its_new_record_knows_nothing_of_is_distrusted(
     source: Chain,
 ) -> None:
@@ -227,6 +241,7 @@ def test_a_false_height_told_again_and_again_keeps_nobody_from_joining(
 
     catch_up(chain, [honest, liar], snapshot_blocks=100, until=joined, seconds=8)
     assert Kind.GET_STATE in honest.kinds()
+    assert load_unchecked(chain.store).stop <= BLOCKS + 1, "else what is decided here later is too"
 
 
 def test_addresses_that_no_node_names_are_not_kept(
