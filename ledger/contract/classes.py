@@ -19,6 +19,8 @@ from ledger.contract.types import RoleType, StorageType
 
 ANCESTORS_MAX = 16
 """Classes that one contract is made of."""
+FIELDS_MAX = 256
+"""Of storage: each costs whoever makes a program ready 2 us, for a source of ten bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,10 @@ def parse_contract_class(
             assert kind is not None
             check_name(name, statement)
             made.fields[name] = kind
+    if len(inherited) + len(made.fields) > FIELDS_MAX:
+        raise breach(
+            "class", node, f"a contract has at most {FIELDS_MAX} fields; use a Map or Array"
+        )
     check_ambiguous(made)
     return made
 
