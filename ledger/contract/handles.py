@@ -9,13 +9,7 @@ from typing import Any
 
 from ledger.contract.door import Door
 from ledger.contract.gas import GAS_HASH, GAS_KEY_BYTE
-from ledger.contract.layout import (
-    WORD_BYTES,
-    count_slots,
-    data_slot,
-    mapping_slot,
-    slot_after,
-)
+from ledger.contract.layout import WORD_BYTES, count_slots, data_slot, mapping_slot, slot_after
 from ledger.contract.signals import (
     PANIC_INDEX,
     PANIC_POP,
@@ -28,6 +22,7 @@ from ledger.contract.storage import (
     make_access,
     make_element_accesses,
     make_member_accesses,
+    shared,
 )
 from ledger.contract.types import (
     AddressType,
@@ -189,6 +184,7 @@ def make_array(type: ArrayType, structs: Structs) -> Callable[[Door, Slot], Any]
     return make_list(type.element, structs)
 
 
+@shared
 def make_list(element: ValueType, structs: Structs) -> Callable[[Door, Slot], Any]:
     """A list of values behind its length: a declared Array's, or a struct's member."""
     accesses, stride = make_element_accesses(element, structs)
@@ -329,6 +325,7 @@ class Reference:
         self.base__ = base
 
 
+@shared
 def make_reference(struct: StructType, structs: Structs) -> Callable[[Door, Slot], Any]:
     """Properties by member: `f` its value, `f__at` a handle where it has parts of its own."""
     members: dict[str, Any] = {}
@@ -386,6 +383,7 @@ class RoleHandle(Handle):
         self.door.store(self._locate(account), 0)
 
 
+@shared
 def make_handle(type: StorageType, structs: Structs) -> Callable[[Door, Slot], Any]:
     """The class whose instances, made with (door, slot), a contract uses as `self.<field>`."""
     match type:
