@@ -39,7 +39,7 @@ HEIGHTS_AHEAD_MAX = 3
 """Proposals for later heights are not put together: the engine would not take them."""
 KEPT = 8
 """Blocks sent of which parts may be asked for; one a round, and rounds are few."""
-FRAMES_KEPT = 4
+FRAMES_KEPT = 2
 """Of a message, 2 MB each at worst: mostly all lack the same; who asks again may lack others."""
 WAITING_MAX = 8
 """Proposals of all peers that wait for parts, 2 MB each at worst."""
