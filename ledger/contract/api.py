@@ -9,18 +9,8 @@ signatures that `storage` serves. Nothing here computes anything.
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import (
-    Annotated,
-    Any,
-    NoReturn,
-    Protocol,
-    TypeVar,
-    dataclass_transform,
-    overload,
-)
-from typing import (
-    Annotated as Fixed,
-)
+from typing import Annotated, Any, NoReturn, Protocol, TypeVar, dataclass_transform, overload
+from typing import Annotated as Fixed
 
 from ledger.crypto.keccak import keccak256 as _keccak256
 

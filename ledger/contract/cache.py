@@ -11,20 +11,22 @@ import pickle
 import zlib
 from collections import OrderedDict
 
-from ledger.contract.compile import CompiledContract, compile_contract
+from ledger.contract.compile import CompiledContract, Made, compile_contract
 from ledger.contract.program import Program
 from ledger.crypto.keccak import keccak256
 from ledger.types import Hash32
 
-READY_BYTES_MAX = 4 << 20
-"""Of sources whose programs are ready to run: each takes 5 to 12 times its source, 50 MB in all.
-Who pays nothing but a call's own price has code unpacked only past 85 of the largest contracts,
-whose deployments filled as many blocks."""
+READY_BYTES_MAX = 64 << 20
+"""Of memory for programs that are ready to run, with what calls made of them: a quarter of what a
+worker may take. Who pays nothing but a call's own price has code unpacked only past 100 of the
+largest contracts, whose deployments filled as many blocks."""
 PACKED_BYTES_MAX = 16 << 20
 """Of packed code: 600 of the largest contracts, thousands of common ones."""
 
 _programs: OrderedDict[tuple[Hash32, int], Program] = OrderedDict()
 _packed: OrderedDict[tuple[Hash32, int], bytes] = OrderedDict()
+_weighed = 0
+"""What `Made.count` was when the programs were weighed."""
 
 
 def load_program(
@@ -49,6 +51,8 @@ def load_program(
 def get_program(code_hash: Hash32, rules_version: int) -> Program | None:
     """The program if it is kept, ready or packed."""
     key = code_hash, rules_version
+    if Made.count != _weighed:
+        _shed()
     program = _programs.get(key)
     if program is not None:
         _programs.move_to_end(key)
@@ -70,9 +74,16 @@ def find_program(source: bytes, rules_version: int) -> Program:
 
 def _keep(key: tuple[Hash32, int], program: Program) -> None:
     _programs[key] = program
-    total = sum([each.size for each in _programs.values()])
+    _shed()
+
+
+def _shed() -> None:
+    """Drop those not used for longest, down to the memory that there is for them."""
+    global _weighed
+    _weighed = Made.count
+    total = sum([each.weigh() for each in _programs.values()])
     while total > READY_BYTES_MAX:
-        total -= _programs.popitem(last=False)[1].size
+        total -= _programs.popitem(last=False)[1].weigh()
 
 
 def pack(compiled: CompiledContract, size: int) -> bytes:

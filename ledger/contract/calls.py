@@ -12,12 +12,7 @@ from collections.abc import Sequence
 from ledger.contract.classes import Function, get_key
 from ledger.contract.functions import Functions
 from ledger.contract.model import InterfaceModel, Kind, MethodModel, Parameter
-from ledger.contract.places import (
-    Type,
-    describe,
-    inside,
-    is_self,
-)
+from ledger.contract.places import Type, describe, inside, is_self
 from ledger.contract.rules import breach
 from ledger.contract.types import (
     ADDRESS,

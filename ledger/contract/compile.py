@@ -9,7 +9,7 @@ import ast
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import CellType, CodeType, FunctionType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 from ledger.contract.check import check_contract
 from ledger.contract.helpers import Host, Sized
@@ -32,11 +32,14 @@ class Made(dict[K, V]):
     """What `make` gives for a key, made when it is first asked for and kept."""
 
     __slots__ = ("make",)
+    count: ClassVar[int] = 0
+    """Of all that was ever made: when it has risen, programs weigh more."""
 
     def __init__(self, make: Callable[[K], V]) -> None:
         self.make = make
 
     def __missing__(self, key: K) -> V:
+        Made.count += 1
         value = self[key] = self.make(key)
         return value
 

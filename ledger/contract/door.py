@@ -18,13 +18,7 @@ from ledger.contract.gas import (
     GAS_TOPIC,
 )
 from ledger.contract.messages import BlockContext, Message, Outcome
-from ledger.contract.signals import (
-    PANIC_READ_ONLY,
-    PANIC_SIZE,
-    OutOfGas,
-    Panicked,
-    Signal,
-)
+from ledger.contract.signals import PANIC_READ_ONLY, PANIC_SIZE, OutOfGas, Panicked, Signal
 from ledger.receipt import Log
 from ledger.state.state import State
 from ledger.types import Address, Hash32, Slot, Word

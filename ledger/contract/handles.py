@@ -10,12 +10,7 @@ from typing import Any
 from ledger.contract.door import Door
 from ledger.contract.gas import GAS_HASH, GAS_KEY_BYTE
 from ledger.contract.layout import WORD_BYTES, count_slots, data_slot, mapping_slot, slot_after
-from ledger.contract.signals import (
-    PANIC_INDEX,
-    PANIC_POP,
-    PANIC_RANGE,
-    Panicked,
-)
+from ledger.contract.signals import PANIC_INDEX, PANIC_POP, PANIC_RANGE, Panicked
 from ledger.contract.storage import (
     Access,
     Structs,

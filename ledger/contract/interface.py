@@ -30,13 +30,7 @@ from ledger.contract.types import (
     TupleType,
     ValueType,
 )
-from ledger.contract.values import (
-    Charge,
-    Values,
-    make_counter,
-    make_topic_encoder,
-    name_type,
-)
+from ledger.contract.values import Charge, Values, make_counter, make_topic_encoder, name_type
 from ledger.encoding import abi
 
 UNAUTHORIZED = RecordModel(

@@ -25,12 +25,7 @@ from ledger.contract.layout import (
     slots_from,
 )
 from ledger.contract.places import LIST_ITEMS_MAX
-from ledger.contract.signals import (
-    PANIC_INDEX,
-    PANIC_RANGE,
-    PANIC_SIZE,
-    Panicked,
-)
+from ledger.contract.signals import PANIC_INDEX, PANIC_RANGE, PANIC_SIZE, Panicked
 from ledger.contract.types import (
     BoolType,
     BytesType,

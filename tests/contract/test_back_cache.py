@@ -1,5 +1,6 @@
 """What is kept of compiled contracts: bounded, and never the difference in what a call does."""
 
+import tracemalloc
 from collections import OrderedDict
 from importlib import resources
 from typing import Any
@@ -68,7 +69,8 @@ def test_what_is_forgotten_altogether_is_compiled_anew(compiled: list[bytes]) ->
 def test_both_caches_are_bounded(compiled: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     source = b"from ledger.contract import Contract\n\n\nclass A(Contract):\n    pass\n"
     size = len(cache.pack(cache.compile_contract(source), len(source)))
-    monkeypatch.setattr(cache, "READY_BYTES_MAX", 3 * len(source) + 1)
+    weight = cache.load_program(source, None, 1).weigh()
+    monkeypatch.setattr(cache, "READY_BYTES_MAX", 3 * weight + 1)
     monkeypatch.setattr(cache, "PACKED_BYTES_MAX", 5 * size + size // 2)
     for number in range(8):
         cache.load_program(source, bytes([number]) * 32, 1)
@@ -77,3 +79,25 @@ def test_both_caches_are_bounded(compiled: list[bytes], monkeypatch: pytest.Monk
     assert cache.get_program(bytes([2]) * 32, 1) is None
     assert cache.get_program(bytes([3]) * 32, 1) is not None
     assert [key[0][0] for key in cache._programs] == [6, 7, 3]
+
+
+def test_what_calls_make_of_a_program_is_weighed(
+    compiled: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call of 50,000 gas makes a thousand classes of structs, 5 MB: 95 programs 430 MB."""
+    structs = "".join(f"class S{number}(Struct):\n    a: bool\n" for number in range(100))
+    body = "".join(f"        S{number}(True)\n" for number in range(100))
+    head = "from ledger.contract import Contract, Struct, write\n"
+    tail = "class A(Contract):\n    @write\n    def use(self) -> None:\n"
+    source = f"{head}{structs}{tail}{body}".encode()
+    programs = [cache.load_program(source, bytes([number]) * 32, 1) for number in range(3)]
+    weight = programs[0].weigh()
+    tracemalloc.start()
+    for number in range(100):
+        programs[2].env[f"S{number}"](True)
+    made = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert made < programs[2].weigh() - weight < 4 * made
+    monkeypatch.setattr(cache, "READY_BYTES_MAX", programs[2].weigh() + weight // 2)
+    assert cache.get_program(bytes([2]) * 32, 1) is programs[2]
+    assert [key[0][0] for key in cache._programs] == [2]

@@ -11,13 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
-from ledger.contract.execution import (
-    Message,
-    Outcome,
-    Program,
-    execute_call,
-    execute_creation,
-)
+from ledger.contract.execution import Message, Outcome, Program, execute_call, execute_creation
 from ledger.contract.interface import Entry
 from ledger.contract.library import LIBRARY, read_library
 from ledger.contract.model import Kind
