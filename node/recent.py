@@ -16,6 +16,8 @@ from ledger.types import Hash32, Height
 TRANSACTIONS_KEPT = 500
 """In all blocks kept; with receipts some 2 kB each."""
 BLOCKS_KEPT = 256
+BLOCKS_KEPT_MIN = 2
+"""However large: the newest, whose receipts clients wait for, and the last one that was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +52,16 @@ class RecentBlocks:
         self._hashes: set[Hash32] = set()
 
     def add(self, block: Block, receipts: tuple[Receipt, ...]) -> Full:
-        """Keep a block, let go of the one asked for longest ago."""
+        """Keep a block, let go of the one asked for longest ago; the newest stays."""
         full = make_full(block, receipts)
         self._drop(block.number)
         self._kept[block.number] = full
         self._hashes.update([one.hash for one in block.transactions])
         while len(self._kept) > BLOCKS_KEPT or (
-            len(self._hashes) > TRANSACTIONS_KEPT and len(self._kept) > 1
+            len(self._hashes) > TRANSACTIONS_KEPT and len(self._kept) > BLOCKS_KEPT_MIN
         ):
-            self._drop(next(iter(self._kept)))
+            staying = max(self._kept), block.number
+            self._drop(next(one for one in self._kept if one not in staying))
         return full
 
     def _drop(self, height: Height) -> None:
