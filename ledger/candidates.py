@@ -46,7 +46,8 @@ def choose_transactions(
         try:
             receipt = apply_transaction(state, context, transaction, gas_used)
         except InvalidTransaction as error:
-            refused.append((transaction, error))
+            # Without its frames, which hold this list and the state: a cycle of 0.7 kB for each.
+            refused.append((transaction, error.with_traceback(None)))
             stopped.add(transaction.sender)
             continue
         chosen.append(transaction)

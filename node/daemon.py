@@ -41,6 +41,9 @@ EXIT_FAILED = 1
 GC_THRESHOLD = 50_000
 """New objects between two collections, some 5 MB; Python's 700 would look at every transaction
 several times while a block is built."""
+GC_OLDER = 5
+"""Collections until what outlived one is looked at again, once: what is garbage in it by then is
+some 25 MB at worst."""
 WITH_PARENT = "--with-parent"
 """After the settings file: stop when standard input ends, which it does when the parent is gone."""
 
@@ -80,7 +83,7 @@ async def serve(config: Config, log: Log, *, with_parent: bool = False) -> None:
     stopping = _stop_on_signals()
     if with_parent:
         _stop_with_stdin(stopping)
-    gc.set_threshold(GC_THRESHOLD, 20, 50)
+    gc.set_threshold(GC_THRESHOLD, GC_OLDER, 50)
     node = open_node(config, log)
     rpc = make_rpc(node)
     try:

@@ -76,7 +76,7 @@ class Intake:
                 self._add(state, item)
                 taken.append(item)
             except LedgerError as error:
-                results[index] = error
+                results[index] = error.with_traceback(None)  # whose frames hold the results
         if taken:
             self._on_taken(taken, origin)
 

@@ -60,7 +60,7 @@ HEAD_STATE_READS_MAX = 50_000
 """Accounts read before the shared state of the head is made anew: some 400 bytes each."""
 SUMMARY_TICKS = 60
 FLUSH_TRANSACTIONS_MAX = 3_000
-"""What these changed is held in memory, some 10 MB, whatever number of blocks they came in."""
+"""What these changed is held in memory, some 20 MB, whatever number of blocks they came in."""
 FILTERS_KEY = "node/filters"
 
 

@@ -43,7 +43,7 @@ class StateChanges:
     root: Hash32
     nodes: Changes
     codes: dict[Hash32, bytes]
-    superseded: tuple[Fragment, ...] = field(default=(), compare=False)
+    superseded: list[Fragment] = field(default_factory=list, compare=False)
     parent: Hash32 = field(default=EMPTY_ROOT, compare=False)
     values: "list[tuple[Address, Account, dict[Slot, Word]]]" = field(
         default_factory=list, compare=False
@@ -79,6 +79,7 @@ class StateCache:
             self.keep_account(address, account)
             if words:
                 self.keep_words(address, words)
+        changes.superseded.clear()  # a layer is held until the next flush, and these are many
         changes.values.clear()
 
     def keep_account(self, address: Address, account: Account) -> None:
@@ -283,7 +284,7 @@ class State:
         self._dirty = {}
         self._forgotten += len(self._journal)
         self._journal = []
-        return StateChanges(self.root, nodes, codes, tuple(superseded), parent, values)
+        return StateChanges(self.root, nodes, codes, superseded, parent, values)
 
     # Proofs.
 

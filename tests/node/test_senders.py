@@ -9,7 +9,7 @@ import pytest
 
 from ledger.chain import Chain
 from ledger.crypto.address import address_of
-from ledger.errors import InvalidSignature
+from ledger.errors import AlreadyKnown, InvalidSignature, InvalidTransaction
 from ledger.genesis import Genesis
 from ledger.pool import Pool
 from ledger.store.memory import MemoryStore
@@ -123,3 +123,18 @@ def test_what_it_cannot_do_threads_do() -> None:
         assert pool.size == 2 * WAITING_MIN
 
     asyncio.run(story())
+
+
+def test_what_is_refused_is_no_garbage() -> None:
+    """An error with its frames would hold all results of its batch, until a collection."""
+
+    async def story() -> list[Transaction | Exception]:
+        with ThreadPoolExecutor(1) as executor:
+            chain, pool = Chain(MemoryStore(), GENESIS), Pool(1947, GENESIS.gas_limit)
+            intake = Intake(lambda _: chain.state_at(), pool, executor, lambda *_: None)
+            return await intake.submit([sign(0), sign(0), b"none"])
+
+    taken, again, broken = asyncio.run(story())
+    assert isinstance(taken, Transaction)
+    assert isinstance(again, AlreadyKnown) and again.__traceback__ is None
+    assert isinstance(broken, InvalidTransaction)

@@ -280,7 +280,9 @@ def test_two_proposals_on_one_head_do_not_see_each_other() -> None:
     second.set_storage(ADDRESSES[0], SLOTS[1], 222)
     won = second.commit()
     store.apply(won.nodes)
+    assert won.superseded
     cache.adopt(won)
+    assert not won.superseded, "what a block replaced is held until the next flush"
 
     after = State(store, won.root, cache)
     assert lost.root != won.root
