@@ -4,9 +4,9 @@ What belongs here: which codec, access or handle serves which name of a source. 
 `execution`, one value at a door `values`, one word of storage `storage`.
 """
 
-from collections import Counter, namedtuple
+from collections import namedtuple
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from types import FunctionType
 from typing import Any
 
@@ -32,7 +32,7 @@ from ledger.contract.types import FixedListType, StructType
 from ledger.contract.values import Values
 from ledger.types import Slot
 
-SOURCE_BYTE_BYTES, FIELD_BYTES, MADE_BYTES = 12, 1_500, 5_000
+SOURCE_BYTE_BYTES, FIELD_BYTES, MADE_BYTES = 12, 300, 5_000
 """Memory of a program for a byte of its source, for a field, and for what is made at first use."""
 
 
@@ -53,18 +53,22 @@ class Program:
         "events",
         "host",
         "migration",
+        "places",
         "records",
         "remotes",
         "selectors",
         "size",
         "struct_types",
         "structs",
+        "used",
     )
 
     def __init__(self, compiled: CompiledContract, size: int) -> None:
         """`size` is that of the source, in bytes."""
         model = compiled.model
         self.size = size
+        self.used = 0
+        self.places: list[tuple[int, int]] = []
         self.compiled = compiled
         self.struct_types = {struct.name: struct for struct in model.structs}
         structs: Made[Any, Callable[..., Any]] = Made(self._make_struct)
@@ -83,12 +87,13 @@ class Program:
             lambda key: make_entry(proxies[key], structs)
         )
         self.codecs: Made[int, Values] = Made(lambda number: Values(model.codecs[number], structs))
-        self.host = self._make_host(structs)
+        self.host = self._make_host()
 
     def weigh(self) -> int:
         """Bytes of memory by and large, never too few: what calls have made so far is counted."""
         fields = FIELD_BYTES * len(self.compiled.model.fields)
         made = len(self.structs) + len(self.records) + len(self.events) + len(self.entries)
+        made += self.used
         return SOURCE_BYTE_BYTES * self.size + fields + MADE_BYTES * made
 
     def _make_struct(self, name: str) -> type[tuple[Any, ...]]:
@@ -115,62 +120,66 @@ class Program:
 
         self.env: Made[str, Callable[..., Any]] = Made(make_name)
 
-    def _make_host(self, structs: dict[str, Callable[..., Any]]) -> type[CallingHost]:
+    def _make_host(self) -> type[CallingHost]:
         members: dict[str, Any] = {"__slots__": (), "program__": self}
-        fields = self.compiled.model.fields
-        places, _ = place_members(each.type for each in fields)
-        shared = Counter(number for number, _ in places)
-        for each, (number, offset) in zip(fields, places, strict=True):
-            slot, name, kind = number.to_bytes(32, "big"), each.name, each.type
-            if get_value_size(kind) is not None:
-                alone = shared[number] == 1
-                make_word = partial(make_word_access, kind, offset, alone=alone)
-                members[name] = _make_value_property(make_word, slot)
-                continue
-            whole = _make_value_property(partial(make_access, kind, structs), slot)
-            if isinstance(kind, HANDLES):
-                members[name] = _make_handle_property(partial(make_handle, kind, structs), slot)
-                if isinstance(kind, FixedListType):
-                    members[name] = members[name].setter(whole.fset)
-                continue
-            members[name] = whole
-            if isinstance(kind, StructType):
-                refer = partial(make_reference, kind, structs)
-                members[f"{name}__at"] = _make_handle_property(refer, slot)
+        for number, field in enumerate(self.compiled.model.fields):
+            members[field.name] = _Unmade(number, field.name)
+            if isinstance(field.type, StructType):
+                members[f"{field.name}__at"] = _Unmade(number, f"{field.name}__at")
         return type("Host", (CallingHost,), members)
 
+    def make_field(self, number: int, name: str) -> None:
+        """Put into the host what one of its names needs; a struct has two."""
+        fields, structs = self.compiled.model.fields, self.structs
+        if not self.places:
+            self.places = place_members(field.type for field in fields)[0]
+        (word, offset), kind = self.places[number], fields[number].type
+        slot = word.to_bytes(32, "big")
+        if name != fields[number].name:
+            made = _make_handle_property(make_reference(kind, structs), slot)
+        elif get_value_size(kind) is not None:
+            beside = [place for place, _ in self.places[max(0, number - 1) : number + 2]]
+            access = make_word_access(kind, offset, alone=beside.count(word) == 1)
+            made = _make_value_property(access, slot)
+        elif isinstance(kind, HANDLES):
+            made = _make_handle_property(make_handle(kind, structs), slot)
+            if isinstance(kind, FixedListType):
+                whole = _make_value_property(make_access(kind, structs), slot)
+                made = property(made.fget, whole.fset)
+        else:
+            made = _make_value_property(make_access(kind, structs), slot)
+        self.used += 1
+        Made.count += 1
+        setattr(self.host, name, made)
 
-# What a field needs is made when it is first used: a call uses few of a large contract's.
+
+class _Unmade:
+    """A field before its first use: a call uses few of a large contract's."""
+
+    __slots__ = ("name", "number")
+
+    def __init__(self, number: int, name: str) -> None:
+        self.number, self.name = number, name
+
+    def __get__(self, host: CallingHost, owner: type) -> Any:
+        host.program__.make_field(self.number, self.name)
+        return getattr(host, self.name)
+
+    def __set__(self, host: CallingHost, value: Any) -> None:
+        host.program__.make_field(self.number, self.name)
+        setattr(host, self.name, value)
 
 
-def _make_handle_property(make: Callable[[], Callable[[Door, Slot], Any]], slot: Slot) -> property:
-    handle: Callable[[Door, Slot], Any] | None = None
-
-    def get(host: CallingHost) -> Any:
-        nonlocal handle
-        if handle is None:
-            handle = make()
-        return handle(host.door__, slot)
-
-    return property(get)
+def _make_handle_property(handle: Callable[[Door, Slot], Any], slot: Slot) -> property:
+    return property(lambda host: handle(host.door__, slot))
 
 
-def _make_value_property(make: Callable[[], Access], slot: Slot) -> property:
-    access: Access | None = None
-
-    def get(host: CallingHost) -> Any:
-        nonlocal access
-        if access is None:
-            access = make()
-        return access.load(host.door__, slot)
-
-    def set(host: CallingHost, value: Any) -> None:
-        nonlocal access
-        if access is None:
-            access = make()
-        access.store(host.door__, slot, value)
-
-    return property(get, set)
+def _make_value_property(access: Access, slot: Slot) -> property:
+    load, store = access.load, access.store
+    return property(
+        lambda host: load(host.door__, slot),
+        lambda host, value: store(host.door__, slot, value),
+    )
 
 
 class Record(tuple[Any, ...]):
