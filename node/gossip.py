@@ -34,7 +34,7 @@ from node.peers.seen import SeenSet
 GATHER_S = 0.004
 """Transactions that come one by one under load share a frame; the first goes at once."""
 SEEN_TRANSACTIONS = 32_768
-"""Hashes of what was taken or can never be: twice a full pool, 4 MB with both generations."""
+"""Hashes of what was taken or can never be: more than a full pool; 9 MB with both generations."""
 FRAME_BYTES_WANTED = 1_000_000
 """Of transactions in one frame: so a vote behind it waits no longer than a millisecond or two."""
 
