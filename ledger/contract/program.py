@@ -51,6 +51,7 @@ class Program:
         "error_names",
         "errors",
         "events",
+        "fields",
         "host",
         "migration",
         "places",
@@ -69,7 +70,7 @@ class Program:
         self.size = size
         self.used = 0
         self.places: list[tuple[int, int]] = []
-        self.compiled = compiled
+        self.compiled, self.fields = compiled, model.fields
         self.struct_types = {struct.name: struct for struct in model.structs}
         structs: Made[Any, Callable[..., Any]] = Made(self._make_struct)
         self.structs = structs
@@ -91,7 +92,7 @@ class Program:
 
     def weigh(self) -> int:
         """Bytes of memory by and large, never too few: what calls have made so far is counted."""
-        fields = FIELD_BYTES * len(self.compiled.model.fields)
+        fields = FIELD_BYTES * len(self.fields)
         made = len(self.structs) + len(self.records) + len(self.events) + len(self.entries)
         made += self.used
         return SOURCE_BYTE_BYTES * self.size + fields + MADE_BYTES * made
@@ -122,7 +123,7 @@ class Program:
 
     def _make_host(self) -> type[CallingHost]:
         members: dict[str, Any] = {"__slots__": (), "program__": self}
-        for number, field in enumerate(self.compiled.model.fields):
+        for number, field in enumerate(self.fields):
             members[field.name] = _Unmade(number, field.name)
             if isinstance(field.type, StructType):
                 members[f"{field.name}__at"] = _Unmade(number, f"{field.name}__at")
@@ -130,7 +131,7 @@ class Program:
 
     def make_field(self, number: int, name: str) -> None:
         """Put into the host what one of its names needs; a struct has two."""
-        fields, structs = self.compiled.model.fields, self.structs
+        fields, structs = self.fields, self.structs
         if not self.places:
             self.places = place_members(field.type for field in fields)[0]
         (word, offset), kind = self.places[number], fields[number].type
