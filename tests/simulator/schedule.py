@@ -87,7 +87,8 @@ def run(world: World, kind: str = "mixed", keep: Iterable[int] | None = None) ->
         salt = Random(f"{kind} {world.seed} {index}")
         world.at(moments[index], lambda salt=salt: disturb(world, salt, kind))  # type: ignore[misc]
     world.run_until(FAULTS_MS)
-    heal(world)
+    # Power that failed in the moment before healing still keeps the last one away.
+    heal(world, LAST_MS if kind == "blackouts" else 0)
 
 
 def disturb(world: World, random: Random, kind: str) -> None:
@@ -144,11 +145,12 @@ def cut(world: World, random: Random) -> None:
         world.cuts = {(i, j) for i in indices for j in indices if (i in side) != (j in side)}
 
 
-def heal(world: World) -> None:
+def heal(world: World, away_ms: int = 0) -> None:
     """Everything up, connected and in calm weather: a new head on every node within the bound."""
     world.tell("the world heals")
     world.cuts.clear()
     world.weather.loss = world.weather.spite = 0
+    world.on_import = lambda node: None
     for node in world.honest:
         node.crash_in = node.fail_disk_in = None
         node.clock_skew_s = 0
@@ -164,7 +166,7 @@ def heal(world: World) -> None:
         if node.engine and node.engine.failure is None
     ]
     live = world.settings.compute_timeout_ms(max(rounds, default=0))
-    bound_ms = max(LIVE_TIMEOUTS * live, HEAL_MS_MIN)
+    bound_ms = max(LIVE_TIMEOUTS * live, HEAL_MS_MIN) + away_ms
     if not world.run_until(world.now_ms + bound_ms, lambda: world.bottom() >= goal):
         heads = [node.head_height for node in world.honest]
         raise Violation("L", f"no head {goal} within {bound_ms} ms: {heads}")
