@@ -10,9 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from ledger.consensus.signer import SignerRecord
 from tests.simulator import trouble
 from tests.simulator.checkers import Violation
-from tests.simulator.schedule import PAUSE_MS_MAX, check_seed, command, make_world, run
+from tests.simulator.schedule import (
+    PAUSE_MS_MAX,
+    check_seed,
+    command,
+    find_round,
+    make_world,
+    run,
+)
 from tests.simulator.shrink import shrink
 from tests.simulator.stand_ins import cheap_signatures
 
@@ -67,6 +75,20 @@ def test_a_failing_seed_says_how_to_replay_it_and_what_it_needed(
     assert replay == "replay: python -m tests.simulator.schedule --seed 3 --kind mixed --n 4"
     assert shrunk == f"shrunk: {command(3, 'mixed', 4, [])}", "it fails without any disturbance"
     assert "the world heals" in story
+
+
+def test_the_bound_of_healing_counts_the_round_in_which_a_start_goes_on() -> None:
+    with cheap_signatures():
+        world = make_world(1, 4)
+        node = world.nodes[0]
+        assert find_round(node) == 0
+        node.disk.record = SignerRecord((1, 5)).encode()
+        assert find_round(node) == 5
+        node.start()
+        assert node.engine is not None and node.engine.status().round == 0, "it listens first"
+        assert find_round(node) == 5
+        node.disk.record = None
+        assert find_round(node) == 0
 
 
 def test_shrinking_finds_what_is_needed() -> None:
