@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
-from ledger.block import Block, Certificate
+from ledger.block import Block, Certificate, validators_hash
 from ledger.chain import FLUSH_BLOCKS_MAX, Chain, Committed
 from ledger.consensus import events as ev
 from ledger.contract.messages import Runner
@@ -220,7 +220,7 @@ class Node:
                 lasting = self.gossip.list_lasting()
                 for peer in self.network.peers.values():
                     self.gossip.compare_pools(peer, lasting)
-        elif self._ticks % REST_STATUS_TICKS == 0:
+        elif self._ticks % REST_STATUS_TICKS == 0 or self._has_untold(head):
             self.exchange.send_statuses()
         self._head_at_tick = head
         self._tell_work()
@@ -233,6 +233,12 @@ class Node:
         self.watch.tick()
         if self._ticks % SUMMARY_TICKS == 0:
             self._say_summary()
+
+    def _has_untold(self, head: Height) -> bool:
+        """Whether the head moved without votes to tell of it: a lone validator sends none."""
+        header = self.chain.head
+        lone = validators_hash((header.coinbase,)) == header.extra_data
+        return head != self._head_at_tick and lone
 
     def _say_summary(self) -> None:
         """One line for all blocks of a while: a line for each would wear a Pi's card."""

@@ -462,3 +462,25 @@ def test_a_follower_that_heard_nothing_of_the_last_block_compares_at_rest() -> N
         assert follower.height < max(world.heights())
         world.run(35)
         assert follower.height == max(world.heights())
+
+
+def test_who_follows_a_lone_validator_hears_of_each_block_within_seconds() -> None:
+    """It sends no votes, and at rest nodes compare each 30 s; C hears of it from B alone."""
+    with realm(n=3, validators=1) as world:
+        world.apart = {frozenset((0, 2))}
+        start_all(world)
+        for nonce in range(3):
+            world.submit(world.machines[0], transfer(SENDERS[0], nonce))
+            world.run(4)
+            assert world.heights() == [nonce + 1] * 3
+
+
+def test_the_last_block_of_a_lone_validator_is_heard_of_as_soon() -> None:
+    """B may sign from the next one on, but nothing waits for it."""
+    both = sorted(list(KEYS)[:2])
+    with realm(n=2, validators=1, contracts=(make_roster(both[:1]),)) as world:
+        start_all(world)
+        world.run(5)
+        world.submit(world.machines[0], set_members(SENDERS[1], 0, both))
+        world.run(4)
+        assert world.heights() == [1, 1]
