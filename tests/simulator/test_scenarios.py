@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from ledger.consensus import events as ev
+from ledger.consensus.qbft import LISTEN_MS
 from ledger.consensus.signer import initial_record
 from tests.simulator.byzantine import Byzantine
 from tests.simulator.schedule import LIVE_TIMEOUTS
@@ -202,6 +203,31 @@ def test_23_restarted_while_idle_with_another_dead() -> None:
     assert world.nodes[0].engine is not None
     assert world.nodes[0].engine.status().round == 1, "it has not climbed alone"
     assert_live(world, 4_000)
+
+
+@pytest.mark.parametrize("ahead", [1, 10**9])
+def test_22_one_that_says_to_be_ahead_and_never_votes_holds_up_a_start_of_all_by_listening_only(
+    ahead: int,
+) -> None:
+    world = begin()
+    keep_busy(world, 1_000)
+    *others, liar = world.nodes
+    world.honest.remove(liar)
+    liar.send = lambda message, to: None  # type: ignore[method-assign]
+
+    def boast() -> None:
+        assert liar.engine is not None
+        data = liar.engine.status()._replace(height=world.top() + 1 + ahead, open=True).encode()
+        for peer in range(3):
+            world.transmit(3, peer, lambda node: node.take_status(3, data))
+        world.at(50, boast)
+
+    boast()
+    for node in others:
+        node.crash()
+        node.start()
+    lost_ms = world.settings.compute_timeout_ms(1)  # where the liar proposes in round 1
+    assert_live(world, LISTEN_MS + lost_ms + 500)
 
 
 def test_24_more_than_f_are_down_for_long() -> None:
