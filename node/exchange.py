@@ -124,7 +124,6 @@ class Exchange:
         member = peer.address if peer.address in node.chain.validators else None
         node.interpreter.feed(ev.PeerStatus(peer.address, status, member))
         node.sync.note_status()
-        node.tell_sync()
         behind = status.head_height < node.chain.head.number
         rested = time.monotonic() - peer.status_sent_at > STATUS_ANSWER_S
         if (status.open or behind) and rested:

@@ -43,7 +43,6 @@ class Home:
                 network=SimpleNamespace(peers=self.peers),
                 interpreter=SimpleNamespace(feed=self.fed.append),
                 sync=SimpleNamespace(note_status=lambda: None),
-                tell_sync=lambda: None,
                 compact=self.compact,
             )
         )

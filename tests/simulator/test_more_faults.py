@@ -484,3 +484,18 @@ def test_the_last_block_of_a_lone_validator_is_heard_of_as_soon() -> None:
         world.submit(world.machines[0], set_members(SENDERS[1], 0, both))
         world.run(4)
         assert world.heights() == [1, 1]
+
+
+def test_a_busy_lone_validator_does_not_make_its_followers_say_each_second_that_they_catch_up() -> (
+    None
+):
+    """Each status finds them some blocks behind, for the moment that a fetch takes."""
+    with realm(n=2, validators=1) as world:
+        start_all(world)
+        with mock.patch.object(alive(world.machines[1]).feed, "publish_sync") as said_so:
+            for nonce in range(100):
+                world.submit(world.machines[0], transfer(SENDERS[0], nonce))
+                world.run(0.1)
+        world.run(2)
+        assert world.heights() == [100, 100]
+        assert said_so.call_count <= 2
