@@ -214,7 +214,8 @@ class Rules:
             if self.authors.author_of(message.vote) == self.validator.member.address:
                 self.check_vote(message.vote)
         elif kind is Frame.STATUS:
-            self.check_block(fields[0], "STATUS")
+            if fields[0] is not None:  # the head that this peer was told of before
+                self.check_block(fields[0], "STATUS")
         elif kind is Frame.BLOCKS:
             for encoded, _ in fields[1]:
                 self.check_block(decode_block(encoded).hash, "BLOCKS")
