@@ -20,6 +20,7 @@ from ledger.contract.compile import compile_contract
 from ledger.contract.execution import Message, execute_call, execute_creation
 from ledger.crypto.keccak import keccak256
 from ledger.encoding import abi
+from ledger.genesis import GAS_LIMIT
 from ledger.state.state import State
 from ledger.trie.trie import EMPTY_ROOT
 
@@ -152,7 +153,7 @@ def measure_compile() -> dict[str, Any]:
     return {"slowest": slowest, "contracts": found}
 
 
-def measure_out_of_gas(body: str, gas: int = 15_000_000) -> float:
+def measure_out_of_gas(body: str, gas: int = GAS_LIMIT) -> float:
     """ns per gas of a call that runs until its gas is gone, and of undoing it."""
     source = (
         "from ledger.contract import Contract, Event, Map, uint256, write\nclass Seen(Event):\n"
