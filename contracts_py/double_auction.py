@@ -23,9 +23,13 @@ the order is placed, so that a debt that nobody pays cannot arise. A period that
 `grace_seconds` after its end counts as nothing delivered, and as all used. A correction of a
 reading after it was settled changes nothing here.
 
-**One meter, one order.** What a meter records in a period settles the order of one account: the
-first that orders by it, until it withdraws. Were the meter handed over between two orders, its
-export would otherwise be paid twice. Who gave a meter away may still withdraw its order.
+**One meter, one order.** What a meter records in a period settles the order of one account, else
+the export of a meter that was handed over would be paid twice. While the gate is open that is the
+account whose the meter is: when it orders, the order of who had the meter before is withdrawn, and
+what was set aside for it is in that account's balance again, to be withdrawn as any other coin. It
+need not order: anybody may `release` the order of an account by a meter that is its no more, so
+that nobody sells what another's meter will export. With the gate an order is firm: a meter that
+is handed over, or replaced, afterwards settles the order it stood for, as silent if it is so.
 
 The published market leaves open what happens at a tie of prices, with the watt-hours that pro rata
 leaves over, and when a meter is silent; the above is what was chosen. Money is in wei, prices in
@@ -171,12 +175,11 @@ class NotYourMeter(Revert):
     account: address
 
 
-class MeterTaken(Revert):
-    """Another account, whose the meter was, has an order by it for this period."""
+class NothingToRelease(Revert):
+    """There is no order by the meter for this period, or it is of the account whose it is."""
 
     meter: address
     period: uint32
-    account: address
 
 
 class TooLittle(Revert):
@@ -312,22 +315,28 @@ class DoubleAuction(Contract):
         sender = self.msg.sender
         if step >= STEPS or abs(quantity_wh) > QUANTITY_MAX_WH:
             raise InvalidOrder()
-        if self.block.timestamp >= self._gate(period):
-            raise GateClosed(period)
-        old = self._orders[period, sender]
-        if old.quantity_wh != 0:
-            self._holders[period, old.meter] = ZERO_ADDRESS
+        self._only_open(period)
+        if self._orders[period, sender].quantity_wh != 0:
+            self._take_out(period, sender)
         if quantity_wh != 0:
             self._hold(period, meter, sender)
-        self._change(period, old.step, old.quantity_wh, -1)
         self._change(period, step, quantity_wh, 1)
         needed = self._cost_at_most(quantity_wh, step)
-        balance = self._balances[sender] + old.locked
+        balance = self._balances[sender]
         if needed > balance:
             raise TooLittle(sender, balance, needed)
         self._balances[sender] = balance - needed
         self._orders[period, sender] = Order(meter, quantity_wh, step, needed)
         self.emit(Placed(sender, period, quantity_wh, step))
+
+    @write
+    def release(self, period: uint32, meter: address) -> None:
+        """Withdraw the order of an account by a meter that is its no more; anybody may."""
+        self._only_open(period)
+        holder = self._holders[period, meter]
+        if holder == ZERO_ADDRESS or Meters(self._meters).account_of(meter) == holder:
+            raise NothingToRelease(meter, period)
+        self._displace(period, holder)
 
     # Clearing.
 
@@ -430,14 +439,31 @@ class DoubleAuction(Contract):
         start = period * self._period_seconds
         return max(start, self._gate_seconds) - self._gate_seconds
 
+    def _only_open(self, period: uint32) -> None:
+        if self.block.timestamp >= self._gate(period):
+            raise GateClosed(period)
+
     def _hold(self, period: uint32, meter: address, account: address) -> None:
-        """Bind what the meter will record to one account, whose it is now."""
+        """Bind what the meter will record to the account whose it is now, and to no other."""
         if Meters(self._meters).account_of(meter) != account:
             raise NotYourMeter(meter, account)
         holder = self._holders[period, meter]
         if holder != ZERO_ADDRESS:
-            raise MeterTaken(meter, period, holder)
+            self._displace(period, holder)
         self._holders[period, meter] = account
+
+    def _displace(self, period: uint32, account: address) -> None:
+        """Withdraw the order of who gave its meter away, and tell it."""
+        self._take_out(period, account)
+        self.emit(Placed(account, period, 0, 0))
+
+    def _take_out(self, period: uint32, account: address) -> None:
+        """Out of the book with an account's order; what was set aside for it is free again."""
+        order = self._orders[period, account]
+        self._change(period, order.step, order.quantity_wh, -1)
+        self._holders[period, order.meter] = ZERO_ADDRESS
+        self._balances[account] += order.locked
+        self._orders[period, account] = Order(order.meter, 0, 0, 0)
 
     def _cost_at_most(self, quantity_wh: int64, step: uint16) -> uint256:
         """What an order can cost at worst: the whole at its limit, and all of the penalty."""
