@@ -46,6 +46,9 @@ class Narrator:
             address = desk.address(other)
             self.step(name, ev.PeerStatus(address, Status(1, 0, False), address))
 
+    def told(self) -> str:
+        return "\n".join(self.lines) + "\n"
+
     def title(self, text: str) -> None:
         self.lines += ["", text, ""] if self.lines else [text, ""]
 
@@ -140,19 +143,19 @@ class Narrator:
         self.deliver()
 
 
-def check(name: str, narrator: Narrator) -> None:
-    text = "\n".join(narrator.lines) + "\n"
+def transcript(name: str, table: Narrator) -> str:
+    """What the file of that name says; with REWRITE, what the table told just now."""
     path = FOLDER / f"{name}.txt"
     if os.environ.get("REWRITE"):
-        path.write_text(text)
-    assert text == path.read_text()
+        path.write_text(table.told())
+    return path.read_text()
 
 
 def test_the_normal_case() -> None:
     table = Narrator()
     table.title("Four validators at height 1; B is the proposer of round 0. A transaction waits.")
     table.work()
-    check("normal_case", table)
+    assert table.told() == transcript("normal_case", table)
 
 
 def test_a_round_change_without_a_lock() -> None:
@@ -160,7 +163,7 @@ def test_a_round_change_without_a_lock() -> None:
     table.title("B, the proposer of round 0, is down. A transaction waits.")
     table.work()
     table.wait(TIMEOUT_MS)
-    check("round_change", table)
+    assert table.told() == transcript("round_change", table)
 
 
 def test_a_round_change_with_a_lock() -> None:
@@ -171,7 +174,7 @@ def test_a_round_change_with_a_lock() -> None:
     table.title("The round times out; C proposes the locked block again.")
     table.lost.clear()
     table.wait(TIMEOUT_MS)
-    check("round_change_with_a_lock", table)
+    assert table.told() == transcript("round_change_with_a_lock", table)
 
 
 def test_a_restart_in_the_middle() -> None:
@@ -185,7 +188,7 @@ def test_a_restart_in_the_middle() -> None:
     table.deliver()
     table.title("The round times out for all.")
     table.wait(TIMEOUT_MS)
-    check("restart", table)
+    assert table.told() == transcript("restart", table)
 
 
 def test_a_proposer_that_equivocates() -> None:
@@ -203,7 +206,7 @@ def test_a_proposer_that_equivocates() -> None:
         table.step(name, ev.Received(b"?", other.encode()))
     table.title("The round times out, and C proposes.")
     table.wait(TIMEOUT_MS)
-    check("equivocation", table)
+    assert table.told() == transcript("equivocation", table)
 
 
 def test_f_plus_1_pull_the_rest_along() -> None:
@@ -214,14 +217,14 @@ def test_f_plus_1_pull_the_rest_along() -> None:
         table.step("A", ev.Received(b"?", desk.change(name, 3).encode()))
     table.title("B and C hear A, which is the proposer of round 3 and has three with itself.")
     table.deliver()
-    check("skip", table)
+    assert table.told() == transcript("skip", table)
 
 
 def test_three_validators_of_which_one_is_down() -> None:
     table = Narrator(silent="A", names="ABC")
     table.title("Three validators, A is down; two are a quorum. A transaction waits.")
     table.work()
-    check("two_of_three", table)
+    assert table.told() == transcript("two_of_three", table)
 
 
 def test_a_clean_stop_and_start() -> None:
@@ -235,7 +238,7 @@ def test_a_clean_stop_and_start() -> None:
     table.deliver()
     table.title("The round times out for all.")
     table.wait(TIMEOUT_MS)
-    check("clean_stop", table)
+    assert table.told() == transcript("clean_stop", table)
 
 
 def test_one_that_was_away_is_told_by_a_certificate() -> None:
@@ -249,7 +252,7 @@ def test_one_that_was_away_is_told_by_a_certificate() -> None:
     block = block_of(d.address("B"), 0)
     event = ev.CertifiedBlock(b"?", block, d.certify("ABC", block))
     table.step("D", event)
-    check("caught_up", table)
+    assert table.told() == transcript("caught_up", table)
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.txt")), ids=lambda path: path.stem)
