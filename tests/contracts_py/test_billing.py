@@ -271,19 +271,25 @@ class Utility(ContractMachine):
         self.chain.timestamp += max(after_s, 0)
         time = self.chain.timestamp + min(after_s, 0)
         done = self.attempt("submit", METER, register, time, sender=GATEWAY)
+        assert done, self.failure
         self.charged += sum(getattr(event, "charged", 0) for event in done.events)
 
     @rule(value=st.integers(0, 50_000))
     def deposit(self, value):
-        self.attempt("deposit", HOUSE, value=value, sender=HOUSE)
+        assert self.attempt("deposit", HOUSE, value=value, sender=HOUSE)
 
     @rule(amount=st.integers(0, 50_000))
     def withdraw(self, amount):
-        self.attempt("withdraw", amount, sender=HOUSE)
+        there = self.deployed.account(HOUSE).deposit
+        done = self.attempt("withdraw", amount, sender=HOUSE)
+        assert (done is not None) == (amount <= there)
 
     @rule(amount=st.integers(0, 50_000))
     def take(self, amount):
-        if self.attempt("withdraw_earned", amount, sender=OWNER):
+        earned = self.deployed.earned()
+        done = self.attempt("withdraw_earned", amount, sender=OWNER)
+        assert (done is not None) == (amount <= earned)
+        if done:
             self.withdrawn += amount
 
     @invariant()

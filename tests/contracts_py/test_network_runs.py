@@ -80,34 +80,37 @@ class AnyRun(RuleBasedStateMachine):
         proposal["done"] = True
         return True
 
-    def attempt(self, expected: bool, call, *arguments) -> None:
+    def attempt(self, method, *arguments, sender: bytes) -> bool:
+        """Whether the contract does it."""
         try:
-            call(*arguments)
-            done = True
+            method(*arguments, sender=sender)
         except Revert:
-            done = False
-        assert done == expected
+            return False
+        return True
 
     @rule(who=ACCOUNTS, subject=ACCOUNTS, kind=st.sampled_from(list(KINDS)), flag=st.booleans())
     def propose(self, who: bytes, subject: bytes, kind: int, flag: bool) -> None:
         takes_flag = kind in (source.SET_NODE, source.SET_ADMINISTRATOR)
         value = (flag,) if takes_flag else ()
-        self._propose(who, kind, subject, value, getattr(self.network, KINDS[kind]), subject,
-                      *value)  # fmt: skip
+        expected = self._propose(who, kind, subject, value)
+        method = getattr(self.network, KINDS[kind])
+        assert self.attempt(method, subject, *value, sender=who) == expected
 
     @rule(who=ACCOUNTS, validators=st.booleans(), needed=st.integers(0, 4))
     def propose_voting(self, who: bytes, validators: bool, needed: int) -> None:
-        self._propose(who, source.SET_VOTING, bytes(20), (validators, needed),
-                      self.network.set_voting, validators, needed, DAY_S)  # fmt: skip
+        expected = self._propose(who, source.SET_VOTING, bytes(20), (validators, needed))
+        method = self.network.set_voting
+        assert self.attempt(method, validators, needed, DAY_S, sender=who) == expected
 
-    def _propose(self, who, kind, subject, value, method, *arguments) -> None:
-        expected = who in self.voters() and self.allowed(kind, subject, value)
-        self.attempt(expected, lambda: method(*arguments, sender=who))
-        if expected:
-            proposal = {"kind": kind, "subject": subject, "value": value, "yes": {who},
-                        "done": False, "expires": self.chain.timestamp + DAY_S}  # fmt: skip
-            self.proposals.append(proposal)
-            assert self.settle(proposal)
+    def _propose(self, who: bytes, kind: int, subject: bytes, value: tuple) -> bool:
+        """By the model; whether it takes the proposal."""
+        if who not in self.voters() or not self.allowed(kind, subject, value):
+            return False
+        proposal = {"kind": kind, "subject": subject, "value": value, "yes": {who},
+                    "done": False, "expires": self.chain.timestamp + DAY_S}  # fmt: skip
+        self.proposals.append(proposal)
+        assert self.settle(proposal)
+        return True
 
     @precondition(lambda self: self.proposals)
     @rule(who=ACCOUNTS, approves=st.booleans(), back=st.integers(1, 4))
@@ -122,15 +125,14 @@ class AnyRun(RuleBasedStateMachine):
             expected = self.settle(proposal)
             if not expected:
                 proposal["yes"] = before
-        self.attempt(expected, lambda: self.network.vote(number, approves, sender=who))
+        assert self.attempt(self.network.vote, number, approves, sender=who) == expected
 
     @rule(who=ACCOUNTS)
     def say_ready(self, who: bytes) -> None:
         old = self.candidates.get(who)
         expected = who in self.candidates
-        self.attempt(
-            expected, lambda: self.network.ready(self.chain.number - 1, BLOCK_HASH, sender=who)
-        )
+        block = (self.chain.number - 1, BLOCK_HASH)
+        assert self.attempt(self.network.ready, *block, sender=who) == expected
         if expected:
             del self.candidates[who]
             self.validators.add(who)
@@ -142,7 +144,7 @@ class AnyRun(RuleBasedStateMachine):
     def rotate(self, old: bytes, new: bytes) -> None:
         free = new not in self.validators and new not in self.candidates
         expected = free and (old in self.validators or old in self.nodes)
-        self.attempt(expected, lambda: self.network.rotate(new, sender=old))
+        assert self.attempt(self.network.rotate, new, sender=old) == expected
         if expected and old in self.validators:
             self.candidates = {key: of for key, of in self.candidates.items() if of != old}
             self.candidates[new] = old
