@@ -20,8 +20,11 @@ Where the published rules were open or unsafe, what was chosen:
 - Paying the producer before delivery lets it walk away with the money; here it waits.
 - Two adverts of one producer in one second would be one; the second is refused.
 - A watt-hour that a meter recorded confirms one purchase, not two.
-- A consumer that is a contract and refuses its coin back cannot keep the producer's energy locked:
-  the energy returns, the coin waits for `claim`.
+- A consumer to whom its money cannot be given back (a contract that refuses coin, an account that
+  the token's contract refuses) cannot keep the producer's energy locked: the energy returns, the
+  money waits for `claim`.
+- An advert that is sold out takes none of the producer's eight places.
+- Arguments are uint256, as published; what no advert can have is refused, not cut off.
 - Who is removed keeps what is due: open purchases are still confirmed or given back.
 - Percentages are permille of the total: the producer's share is rounded down, the rest is tax.
 """
@@ -60,6 +63,8 @@ CAPACITY_MAX_WH = 1_000_000
 HOUR_S = 3_600
 LIFE_S = 10_800
 LIVE_ADVERTS_MAX = 8  # of one producer: they are looked through at each new one
+PRICE_MAX = 2**128 - 1  # an advert is one word
+TIME_MAX = 2**64 - 1
 PERMILLE = 1_000
 DELIVERY_MAX_S = 2_592_000
 
@@ -176,6 +181,14 @@ class Refunded(Event):
     total: uint256
 
 
+class Claimed(Event):
+    """What could not be given back when it was due."""
+
+    account: indexed[address]
+    to: indexed[address]
+    amount: uint256
+
+
 class TaxWithdrawn(Event):
     to: indexed[address]
     amount: uint256
@@ -218,7 +231,7 @@ class NotEnoughEnergy(Revert):
 
 
 class InvalidEnergy(Revert):
-    """Nothing, or a price of nothing, is neither advertised nor bought."""
+    """Nothing, or a price of nothing or past 128 bits, is neither advertised nor bought."""
 
 
 class TooManyAdverts(Revert):
@@ -395,6 +408,8 @@ class Microgrid(Contract):
         self._expire(producer)
         held = self._stores[producer]
         advertised = self._advertised(producer)
+        if energy_wh > CAPACITY_MAX_WH:
+            raise CapacityExceeded(energy_wh, held.capacity_wh)
         if held.stored_wh + advertised + energy_wh > held.capacity_wh:
             raise CapacityExceeded(held.stored_wh + advertised + energy_wh, held.capacity_wh)
         stored: uint64 = held.stored_wh + energy_wh
@@ -402,12 +417,12 @@ class Microgrid(Contract):
         self.emit(EnergyStored(producer, energy_wh, stored))
 
     @write
-    def available_energy_advert(self, energy_wh: uint256, proposed_price: uint128) -> None:
+    def available_energy_advert(self, energy_wh: uint256, proposed_price: uint256) -> None:
         """Offer energy in store for three hours, at a price per kWh that rises each hour."""
         producer = self.msg.sender
         self._only(Part.PRODUCER)
         self._expire(producer)
-        if energy_wh == 0 or proposed_price == 0:
+        if energy_wh == 0 or not 0 < proposed_price <= PRICE_MAX:
             raise InvalidEnergy()
         stored = self._stores[producer].stored_wh
         if energy_wh > stored:
@@ -423,7 +438,7 @@ class Microgrid(Contract):
 
     @payable
     def request_for_energy(
-        self, energy_wh: uint256, advert_time: uint64, proposed_price: uint256, producer: address
+        self, energy_wh: uint256, advert_time: uint256, proposed_price: uint256, producer: address
     ) -> uint256:
         """Buy of an advert for at most the proposed price per kWh; the number of the purchase.
 
@@ -432,6 +447,8 @@ class Microgrid(Contract):
         """
         consumer = self.msg.sender
         self._only(Part.CONSUMER)
+        if advert_time > TIME_MAX:
+            raise NoSuchAdvert(producer, advert_time)
         price = self._price(producer, advert_time)
         left = self._adverts[producer, advert_time].energy_wh
         if energy_wh == 0:
@@ -489,20 +506,17 @@ class Microgrid(Contract):
             held.stored_wh + purchase.energy_wh, max(held.capacity_wh, held.stored_wh)
         )
         self.emit(Refunded(purchase_id, purchase.total))
-        if self._token == ZERO_ADDRESS:
-            try:
-                self.send(purchase.consumer, purchase.total)
-            except CallFailed:
-                self._unclaimed[purchase.consumer] += purchase.total
-        else:
-            self._pay(purchase.consumer, purchase.total)
+        self._give_back(purchase.consumer, purchase.total)
 
     @write
     def claim(self, to: address) -> None:
-        """Coin that the caller, a contract, refused when it was given back."""
-        amount = self._unclaimed[self.msg.sender]
-        self._unclaimed[self.msg.sender] = 0
-        self._pay(to, amount)
+        """Money of the caller that could not be given back to it when it was due."""
+        self._claim(self.msg.sender, to)
+
+    @write
+    def give_again(self, account: address) -> None:
+        """The same to the account itself, which need not know of it; anybody may."""
+        self._claim(account, account)
 
     @write
     def withdraw_tax(self) -> None:
@@ -517,6 +531,30 @@ class Microgrid(Contract):
     @view
     def owner(self) -> address:
         return self._owner
+
+    @view
+    def producer_share(self) -> uint16:
+        """Permille of a total that are the producer's; the rest is tax."""
+        return self._producer_share
+
+    @view
+    def delivery_seconds(self) -> uint32:
+        return self._delivery_seconds
+
+    @view
+    def token(self) -> address:
+        """What is paid in; the zero address stands for the coin."""
+        return self._token
+
+    @view
+    def meters(self) -> address:
+        """The metering contract that confirms deliveries; the zero address if none does."""
+        return self._meters
+
+    @view
+    def unclaimed(self, account: address) -> uint256:
+        """What waits for its `claim`."""
+        return self._unclaimed[account]
 
     @view
     def part_of(self, account: address) -> Part:
@@ -601,19 +639,24 @@ class Microgrid(Contract):
         return total
 
     def _expire(self, producer: address) -> None:
-        """Give back what adverts that have run out still hold."""
+        """Give back what adverts that have run out still hold, and forget those sold out.
+
+        But for one of this very second: its time is taken.
+        """
+        now = self.block.timestamp
         kept: list[uint64] = []
         stored: uint64 = self._stores[producer].stored_wh
         count = len(self._live[producer])
         for index in range(count):
             time = self._live[producer][index]
-            if self.block.timestamp < time + LIFE_S:
+            left = self._adverts[producer, time].energy_wh
+            if now < time + LIFE_S and (left > 0 or time == now):
                 kept.append(time)
             else:
-                left = self._adverts[producer, time].energy_wh
                 stored += left
                 self._adverts.remove((producer, time))
-                self.emit(AdvertExpired(producer, time, left))
+                if left > 0:
+                    self.emit(AdvertExpired(producer, time, left))
         if len(kept) < count:
             self._stores[producer].stored_wh = stored
             for index in range(count):
@@ -651,6 +694,31 @@ class Microgrid(Contract):
         change: uint256 = self.msg.value - total
         if change > 0:
             self.send(consumer, change)
+
+    def _claim(self, account: address, to: address) -> None:
+        amount = self._unclaimed[account]
+        self._unclaimed[account] = 0
+        self.emit(Claimed(account, to, amount))
+        self._pay(to, amount)
+
+    def _give_back(self, to: address, amount: uint256) -> None:
+        """Pay, or keep for who cannot be paid now."""
+        paid = True
+        if self._token == ZERO_ADDRESS:
+            try:
+                self.send(to, amount)
+            except CallFailed:
+                paid = False
+        else:
+            moved = True
+            try:
+                moved = Token(self._token).transfer(to, amount)
+            except CallFailed:
+                paid = False
+            if not moved:
+                raise TokenRefused(self._token)
+        if not paid:
+            self._unclaimed[to] += amount
 
     def _pay(self, to: address, amount: uint256) -> None:
         if amount == 0:

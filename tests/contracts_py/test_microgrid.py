@@ -13,6 +13,7 @@ from contracts_py.microgrid import (
     AlreadyMember,
     CapacityExceeded,
     CapacitySet,
+    Claimed,
     CoinNotTaken,
     ConsumerAdded,
     EnergyAdvertised,
@@ -37,8 +38,10 @@ from contracts_py.microgrid import (
     RegulatorAdded,
     RegulatorRemoved,
     Stage,
+    TokenRefused,
     TooManyAdverts,
 )
+from ledger.contract import CallFailed, Revert
 from ledger.contract.testing import Chain, make_account
 from ledger.contract.testing.machine import ContractMachine
 
@@ -55,12 +58,21 @@ NOBODY = bytes(20)
 TOKEN = '''
 """A token as bare as it can be."""
 
-from ledger.contract import Contract, Map, address, uint256, view, write
+from ledger.contract import Contract, Map, Revert, address, uint256, view, write
+
+
+class Refused(Revert):
+    account: address
 
 
 class Bare(Contract):
     _owned: Map[address, uint256]
     _broken: bool
+    _refused: Map[address, bool]
+
+    @write
+    def refuse(self, account: address, refused: bool) -> None:
+        self._refused[account] = refused
 
     @write
     def mint(self, to: address, amount: uint256) -> None:
@@ -76,6 +88,8 @@ class Bare(Contract):
 
     @write
     def transfer(self, to: address, amount: uint256) -> bool:
+        if self._refused[to]:
+            raise Refused(to)
         self._owned[self.msg.sender] -= amount
         self._owned[to] += amount
         return not self._broken
@@ -336,7 +350,7 @@ from ledger.contract import Contract, Interface, address, payable, uint64, uint2
 class Grid(Interface):
     @payable
     def request_for_energy(
-        self, energy_wh: uint256, advert_time: uint64, proposed_price: uint256, producer: address
+        self, energy_wh: uint256, advert_time: uint256, proposed_price: uint256, producer: address
     ) -> uint256: ...
 
     @write
@@ -364,7 +378,11 @@ def test_a_consumer_that_refuses_its_coin_locks_nobodys_energy(offered, chain, t
     assert offered.refund(0, sender=OTHER).events == [Refunded(0, 2_000)]
     assert offered.store_of(PRODUCER).stored_wh == 10_000
     assert chain.balance(offered.address) == 2_000
-    refusing.claim(offered.address, OTHER, sender=OTHER)
+    assert offered.unclaimed(refusing.address) == 2_000
+    with pytest.raises(CallFailed):  # it still refuses
+        offered.give_again(refusing.address, sender=OTHER)
+    claimed = refusing.claim(offered.address, OTHER, sender=OTHER)
+    assert claimed.events == [Claimed(refusing.address, OTHER, 2_000)]
     assert (chain.balance(OTHER), chain.balance(offered.address)) == (2_000, 0)
     offered.claim(OTHER, sender=CONSUMER)  # nothing is nothing
     assert chain.balance(OTHER) == 2_000
@@ -396,6 +414,75 @@ def test_a_market_paid_in_a_token(chain, token):
     assert token.balance_of(CONSUMER) == COINS - 2_000
 
 
+def test_a_consumer_that_the_token_refuses_locks_nobodys_energy(chain, token):
+    grid = found(chain, token=token.address)
+    grid.store_energy(10_000, sender=PRODUCER)
+    grid.available_energy_advert(8_000, PRICE, sender=PRODUCER)
+    buy(grid, 2_000, value=0)
+    token.refuse(CONSUMER, True, sender=OWNER)
+    chain.timestamp += DELIVERY_S
+    assert grid.refund(0, sender=OTHER).events == [Refunded(0, 2_000)]
+    assert (grid.store_of(PRODUCER).stored_wh, grid.unclaimed(CONSUMER)) == (10_000, 2_000)
+    with pytest.raises(Revert):
+        grid.give_again(CONSUMER, sender=OTHER)
+    token.refuse(CONSUMER, False, sender=OWNER)
+    assert grid.give_again(CONSUMER, sender=OTHER).events == [Claimed(CONSUMER, CONSUMER, 2_000)]
+    assert (token.balance_of(CONSUMER), grid.unclaimed(CONSUMER)) == (COINS, 0)
+
+
+def test_a_token_that_says_no_moves_nothing(chain, token):
+    grid = found(chain, token=token.address)
+    grid.store_energy(10_000, sender=PRODUCER)
+    grid.available_energy_advert(8_000, PRICE, sender=PRODUCER)
+    buy(grid, 2_000, value=0)
+    token.break_(sender=OWNER)
+    chain.timestamp += DELIVERY_S
+    for call in (
+        lambda: grid.refund(0, sender=OTHER),
+        lambda: grid.confirm_delivery(0, sender=REGULATOR),
+        lambda: buy(grid, 1_000, value=0),
+    ):
+        with pytest.raises((TokenRefused, NoSuchAdvert)):
+            call()
+    assert grid.purchase(0).stage == Stage.PAID and grid.unclaimed(CONSUMER) == 0
+
+
+def test_what_is_sold_out_takes_no_place_of_an_advert(grid, chain):
+    grid.store_energy(10_000, sender=PRODUCER)
+    for second in range(20):
+        chain.timestamp = NOW + second
+        advertised = grid.available_energy_advert(100, PRICE, sender=PRODUCER)
+        assert len(advertised.events) == 1
+        grid.request_for_energy(
+            100, chain.timestamp, PRICE, PRODUCER, value=COINS // 100, sender=CONSUMER
+        )
+        with pytest.raises(TooManyAdverts):  # its second is taken
+            grid.available_energy_advert(100, PRICE, sender=PRODUCER)
+    assert grid.adverts_of(PRODUCER) == [NOW + 19]
+
+
+def test_arguments_as_published_are_refused_where_no_advert_can_have_them(offered, chain):
+    with pytest.raises(InvalidEnergy):
+        offered.available_energy_advert(1, 2**128, sender=PRODUCER)
+    with pytest.raises(NoSuchAdvert) as missing:
+        offered.request_for_energy(1, 2**64 + NOW, PRICE, PRODUCER, value=1, sender=CONSUMER)
+    assert missing.value == NoSuchAdvert(PRODUCER, 2**64 + NOW)
+    with pytest.raises(NotEnoughEnergy):
+        offered.request_for_energy(2**256 - 1, NOW, PRICE, PRODUCER, sender=CONSUMER)
+    with pytest.raises(NotEnoughEnergy):
+        offered.available_energy_advert(2**256 - 1, PRICE, sender=PRODUCER)
+    with pytest.raises(CapacityExceeded):
+        offered.store_energy(2**256 - 1, sender=PRODUCER)
+    chain.timestamp += 1
+    offered.available_energy_advert(1, 2**128 - 1, sender=PRODUCER)
+
+
+def test_what_is_set_can_be_read(chain, token):
+    grid = found(chain, token=token.address, meters=OTHER)
+    assert (grid.producer_share(), grid.delivery_seconds()) == (900, DELIVERY_S)
+    assert (grid.token(), grid.meters()) == (token.address, OTHER)
+
+
 class Market(ContractMachine):
     """Any run: coin is conserved, and energy too: what was stored is in a store, an advert, an
     open purchase, or delivered."""
@@ -416,12 +503,17 @@ class Market(ContractMachine):
 
     @rule(energy=st.integers(0, 9_000))
     def store(self, energy):
-        if self.attempt("store_energy", energy, sender=PRODUCER):
+        done = self.attempt("store_energy", energy, sender=PRODUCER)
+        if done:
             self.stored += energy
+        else:
+            assert type(self.failure).__name__ == "CapacityExceeded"
 
     @rule(energy=st.integers(0, 5_000), price=st.integers(0, 99))
     def advertise(self, energy, price):
+        there = self.deployed.store_of(PRODUCER).stored_wh
         if self.attempt("available_energy_advert", energy, price, sender=PRODUCER):
+            assert 0 < energy <= there and price
             self.times.append(self.chain.timestamp)
 
     @rule(energy=st.integers(0, 3_000), proposed=st.integers(0, 150), data=st.data())
@@ -435,7 +527,8 @@ class Market(ContractMachine):
 
     @rule(number=st.integers(0, 9), method=st.sampled_from(["confirm_delivery", "refund"]))
     def end(self, number, method):
-        self.attempt(method, number, sender=REGULATOR)
+        done = self.attempt(method, number, sender=REGULATOR)
+        assert not done or self.deployed.purchase(number).stage != Stage.PAID
 
     @rule(seconds=st.integers(1, 2 * HOUR_S))
     def wait(self, seconds):
@@ -443,7 +536,8 @@ class Market(ContractMachine):
 
     @rule()
     def tax(self):
-        self.attempt("withdraw_tax", sender=OWNER)
+        assert self.attempt("withdraw_tax", sender=OWNER)
+        assert self.deployed.tax() == 0
 
     @invariant()
     def energy_and_money_are_somewhere(self):
