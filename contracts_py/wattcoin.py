@@ -29,6 +29,11 @@ Where the published rules were open or unsafe, what was chosen:
   again keeps its day, another one begins anew. A price, which nobody must pay, changes at once.
 - Debt is paid first from whatever the account exhausts later, and at any time by anybody for it.
 - A supplier who is removed sells no more; what its accounts use is still paid to it.
+- A meter whose key is lost or stolen is retired; its counter and value stay, so that what it signed
+  is not good again when it is enrolled anew, for whomever.
+- What a meter says it used is bounded, and the supplier to whom it is owed can forgive it: else a
+  faulty meter could leave a debt that nobody can ever pay. What is issued at a time is bounded, or
+  one supplier could fill the total supply and stop all others.
 - Tokens sent to the zero address or to this contract would be lost, and are refused.
 """
 
@@ -69,6 +74,8 @@ VERSION = "1"
 TOKEN_UNITS = 10**18
 WH_PER_KWH = 1_000
 POWER_SAVING_W = 100_000
+USAGE_MAX_WH = 1_000_000_000_000  # a terawatt-hour used at once is a mistake
+ISSUE_MAX = 2**128  # at a time: no sum of such comes near 256 bits
 NOTICE_S = 604_800  # from the announcement of a higher rate until it is taken
 EIP2612_ID: bytes4 = b"\x9d\x8f\xf7\xda"
 PERMIT = b"Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)"
@@ -125,6 +132,11 @@ class Enrolled(Event):
     account: indexed[address]
 
 
+class Retired(Event):
+    meter: indexed[address]
+    account: indexed[address]
+
+
 class MeterUpdated(Event):
     meter: indexed[address]
     value: uint256
@@ -148,6 +160,12 @@ class Exhausted(Event):
 
 
 class DebtPaid(Event):
+    account: indexed[address]
+    amount: uint256
+    debt: uint256
+
+
+class DebtForgiven(Event):
     account: indexed[address]
     amount: uint256
     debt: uint256
@@ -196,7 +214,7 @@ class NoSuchOffer(Revert):
 
 
 class InvalidAmount(Revert):
-    """Nothing, or a price of nothing."""
+    """Nothing, a price of nothing, or more than can be meant."""
 
 
 class AlreadyEnrolled(Revert):
@@ -338,7 +356,7 @@ class Wattcoin(Token):
             caller == supplier and self._suppliers[caller].active and active
         ):
             raise NotOwner(caller)
-        if supplier == ZERO_ADDRESS or price == 0:
+        if supplier == ZERO_ADDRESS or supplier == self.address or price == 0:
             raise InvalidAmount()
         taken: uint128 = rate
         if self._suppliers[supplier].price > 0:
@@ -369,6 +387,8 @@ class Wattcoin(Token):
         supplier = self.msg.sender
         if not self._suppliers[supplier].active:
             raise NotSupplier(supplier)
+        if amount > ISSUE_MAX:
+            raise InvalidAmount()
         self._mint(supplier, amount)
 
     @write
@@ -461,6 +481,17 @@ class Wattcoin(Token):
         self.emit(Enrolled(meter, account))
 
     @write
+    def retire(self, meter: address) -> None:
+        """Hear and charge a meter no more; by the owner."""
+        if self.msg.sender != self._owner:
+            raise NotOwner(self.msg.sender)
+        account = self._meters[meter].account
+        if account == ZERO_ADDRESS:
+            raise NotEnrolled(meter)
+        self._meters[meter].account = ZERO_ADDRESS
+        self.emit(Retired(meter, account))
+
+    @write
     def meter_update(self, value: uint256, signature: bytes) -> None:
         """What a meter signed, brought by anybody."""
         r, s, v, counter, power_w = abi_decode(signature, bytes32, bytes32, uint8, uint64, uint32)
@@ -487,6 +518,8 @@ class Wattcoin(Token):
         account = self._meters[meter].account
         if account == ZERO_ADDRESS:
             raise NotEnrolled(meter)
+        if usage_wh > USAGE_MAX_WH:
+            raise InvalidAmount()
         there = self._accounts[account]
         if there.supplier == ZERO_ADDRESS:
             raise NoSupplier(account)
@@ -511,6 +544,17 @@ class Wattcoin(Token):
         self._accounts[account].debt = debt
         self._transfer(self.msg.sender, there.supplier, paid)
         self.emit(DebtPaid(account, paid, debt))
+
+    @write
+    def forgive(self, account: address, amount: uint256) -> None:
+        """Let go of what an account owes, all or some of it; by the supplier to whom it is owed."""
+        there = self._accounts[account]
+        if there.debt == 0 or self.msg.sender != there.supplier:
+            raise NotSupplier(self.msg.sender)
+        forgiven = min(amount, there.debt)
+        debt: uint256 = there.debt - forgiven
+        self._accounts[account].debt = debt
+        self.emit(DebtForgiven(account, forgiven, debt))
 
     @write
     def set_policy(self, on: bool, power_saving_w: uint256) -> None:

@@ -9,11 +9,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
 from contracts_py.wattcoin import (
+    ISSUE_MAX,
     NOTICE_S,
+    USAGE_MAX_WH,
     Accepted,
     AlreadyEnrolled,
     Bought,
     Cancelled,
+    DebtForgiven,
     DebtPaid,
     Exhausted,
     Expired,
@@ -29,6 +32,7 @@ from contracts_py.wattcoin import (
     Offered,
     OldCounter,
     PolicyChanged,
+    Retired,
     RiseAnnounced,
     SupplierSet,
     Used,
@@ -321,6 +325,57 @@ def test_only_meters_use(coin):
         coin.enrol(NEIGHBOUR, NEIGHBOUR, sender=HOUSE)
 
 
+def test_a_retired_meter_is_heard_no_more_and_nothing_it_signed_is_good_again(coin):
+    first, second = report(coin, 1_000, 1), report(coin, 1_500, 2)
+    coin.meter_update(1_000, first, sender=OTHER)
+    for sender in (HOUSE, SUPPLIER, METER):
+        with pytest.raises(NotOwner):
+            coin.retire(METER, sender=sender)
+    assert coin.retire(METER, sender=OWNER).events == [Retired(METER, HOUSE)]
+    for call in (
+        lambda: coin.exhaust(1, sender=METER),
+        lambda: coin.meter_update(1_500, second, sender=OTHER),
+        lambda: coin.retire(METER, sender=OWNER),
+    ):
+        with pytest.raises(NotEnrolled):
+            call()
+    assert not coin.supply_allowed(METER) and not coin.power_saving(METER)
+    coin.enrol(METER, NEIGHBOUR, sender=OWNER)  # handed over
+    with pytest.raises(OldCounter):
+        coin.meter_update(1_000, first, sender=OTHER)
+    with pytest.raises(ValueFell):
+        coin.meter_update(999, report(coin, 999, 3), sender=OTHER)
+    assert coin.meter_update(1_500, second, sender=OTHER).events[0].counter == 2
+    with pytest.raises(NoSupplier):  # it is the neighbour's now, who has none
+        coin.exhaust(1, sender=METER)
+
+
+def test_a_faulty_meter_leaves_no_debt_that_nobody_can_pay(coin):
+    with pytest.raises(InvalidAmount):
+        coin.exhaust(USAGE_MAX_WH + 1, sender=METER)
+    coin.exhaust(USAGE_MAX_WH, sender=METER)
+    owed = coin.debt_of(HOUSE)
+    assert owed == USAGE_MAX_WH * RATE // 1_000 > coin.total_supply()
+    for sender in (HOUSE, OWNER, METER):
+        with pytest.raises(NotSupplier):
+            coin.forgive(HOUSE, owed, sender=sender)
+    forgiven = coin.forgive(HOUSE, owed - 5, sender=SUPPLIER)
+    assert forgiven.events == [DebtForgiven(HOUSE, owed - 5, 5)]
+    assert coin.forgive(HOUSE, 2**256 - 1, sender=SUPPLIER).events == [DebtForgiven(HOUSE, 5, 0)]
+    assert coin.supply_allowed(METER)
+    with pytest.raises(NotSupplier):  # nothing is owed
+        coin.forgive(HOUSE, 1, sender=SUPPLIER)
+
+
+def test_no_supplier_fills_the_total_supply(coin):
+    with pytest.raises(InvalidAmount):
+        coin.issue(ISSUE_MAX + 1, sender=SUPPLIER)
+    coin.issue(ISSUE_MAX, sender=SUPPLIER)
+    assert coin.total_supply() == ISSUE_MAX + 1_000 * TOKEN
+    with pytest.raises(InvalidAmount):  # what it holds is on offer, not its own to sell
+        coin.set_supplier(coin.address, PRICE, RATE, True, sender=OWNER)
+
+
 def test_power_is_saved_above_the_limit_while_the_policy_is_on(coin):
     coin.meter_update(0, report(coin, 0, 1, 100_001), sender=OTHER)
     assert not coin.power_saving(METER)
@@ -347,16 +402,18 @@ class Neighbourhood(ContractMachine):
         for account in (HOUSE, NEIGHBOUR):
             coin.choose_supplier(SUPPLIER, sender=account)
         coin.enrol(METER, HOUSE, sender=OWNER)
-        self.used = self.settled = self.offers = 0
+        self.used = self.settled = self.forgiven = self.offers = 0
         self.rate, self.rise, self.rises_at = 1, 0, 0
 
     @rule(amount=st.integers(0, 500))
     def issue(self, amount):
-        self.attempt("issue", amount, sender=SUPPLIER)
+        assert self.attempt("issue", amount, sender=SUPPLIER)
 
     @rule(amount=st.integers(0, 500), account=st.sampled_from([HOUSE, NEIGHBOUR]))
     def buy(self, amount, account):
-        self.attempt("buy", amount, value=3, sender=account)
+        there = self.deployed.balance_of(SUPPLIER)
+        if self.attempt("buy", amount, value=3, sender=account):
+            assert self.deployed.balance_of(SUPPLIER) == there - amount
 
     @rule(amount=st.integers(0, 300), account=st.sampled_from([HOUSE, NEIGHBOUR]))
     def offer(self, amount, account):
@@ -364,15 +421,20 @@ class Neighbourhood(ContractMachine):
 
     @rule(number=st.integers(0, 4), amount=st.integers(0, 300))
     def accept(self, number, amount):
-        self.attempt("accept", number, amount, value=40, sender=NEIGHBOUR)
+        there = self.deployed.offer_of(number).amount
+        done = self.attempt("accept", number, amount, value=40, sender=NEIGHBOUR)
+        assert self.deployed.offer_of(number).amount == there - amount * bool(done)
 
     @rule(number=st.integers(0, 4), account=st.sampled_from([HOUSE, NEIGHBOUR]))
     def cancel(self, number, account):
-        self.attempt("cancel", number, sender=account)
+        is_own = self.deployed.offer_of(number).seller == account
+        done = self.attempt("cancel", number, sender=account)
+        assert (done is not None) == is_own
 
     @rule(usage=st.integers(0, 200))
     def exhaust(self, usage):
         receipt = self.attempt("exhaust", usage, sender=METER)
+        assert receipt, self.failure
         self.used += usage * self.rate
         self.settled += next(e.paid for e in receipt.events if isinstance(e, Used))
 
@@ -396,10 +458,26 @@ class Neighbourhood(ContractMachine):
         if receipt := self.attempt("pay_debt", HOUSE, amount, sender=NEIGHBOUR):
             self.settled += receipt.events[-1].amount
 
+    @rule(amount=st.integers(0, 200))
+    def forgive(self, amount):
+        if receipt := self.attempt("forgive", HOUSE, amount, sender=SUPPLIER):
+            self.forgiven += receipt.events[-1].amount
+
+    @rule(
+        call=st.sampled_from([
+            ("set_supplier", SUPPLIER, 1, 1, True), ("set_supplier", HOUSE, 1, 1, True),
+            ("issue", 1), ("redeem", 1), ("enrol", OTHER, HOUSE), ("retire", METER),
+            ("exhaust", 1), ("forgive", HOUSE, 1), ("transfer_from", SUPPLIER, OTHER, 1),
+        ]),
+        who=st.sampled_from([HOUSE, NEIGHBOUR, OTHER]),
+    )  # fmt: skip
+    def trespass(self, call, who):
+        assert self.attempt(*call, sender=who) is None
+
     @invariant()
     def use_is_paid_or_owed(self):
         coin = self.deployed
-        assert self.used == self.settled + coin.debt_of(HOUSE)
+        assert self.used == self.settled + self.forgiven + coin.debt_of(HOUSE)
         assert coin.supplier(SUPPLIER).rate == 1_000 * self.rate
         offered = sum(coin.offer_of(number).amount for number in range(1, self.offers + 1))
         assert coin.balance_of(coin.address) == offered
