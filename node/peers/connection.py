@@ -50,6 +50,9 @@ QUIET_S = 150.0
 """Who has said nothing whole for so long is asked something that every node answers, and gone if it
 does not within as long again. Bytes of a message that never ends, and pongs between its fragments,
 keep a WebSocket's own heartbeat content. 4 MB at 14 kB a second still come through."""
+LAST_WORDS_S = 2.0
+"""Where we could not write any more: for what the peer said before, and the closing (1 s) of a line
+on which it broke the rules. Ours breaks first then, in the midst of what it has to answer for."""
 SEND_QUEUE_BYTES_MAX = 16 * 1024 * 1024
 SEND_QUEUE_FRAMES_MAX = 8_192
 DROPPABLE = frozenset((Kind.STATUS, Kind.TRANSACTIONS, Kind.POOL_HASHES, Kind.GET_TRANSACTIONS))
@@ -167,9 +170,12 @@ class Peer:
         watcher = asyncio.create_task(self._watch())
         tasks = (reader, writer, watcher)
         try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if writer.done() and writer.exception() is not None:
+                await asyncio.wait((reader,), timeout=LAST_WORDS_S)
+            for task in tasks:  # the reader first: it knows who erred
+                if task.done():
+                    task.result()
         finally:
             self._closing = True
             for task in tasks:

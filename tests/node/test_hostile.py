@@ -153,7 +153,7 @@ def stranger_vote(hostile: Hostile, round_: int) -> bytes:
 
 
 CLOSED: dict[str, tuple[Callable[[Hostile], list[bytes]], str]] = {
-    "a frame too large": (lambda h: [bytes(FRAME_BYTES_MAX + 1)], ""),
+    "a frame too large": (lambda h: [bytes(FRAME_BYTES_MAX + 1)], "a broken message: Message size"),
     "nested too deep": (lambda h: [b"\x92\x08" + b"\x91" * 2_000_000], "no msgpack"),
     "four million empty lists": (
         lambda h: [b"\x92\x05" + (b"\xdc\x4e\x20" + b"\x90" * 20_000) + b"\xc0"],
@@ -200,15 +200,10 @@ def test_what_no_honest_peer_sends_costs_little_and_ends_it(hostile: Hostile, na
     make, reason = CLOSED[name]
     frames = make(hostile)
     before = time.process_time()
-    said = ""
-    for _ in range(3):  # on a busy machine a line may break before so much is read
-        said = hostile.attack(frames)
-        if hostile.reasons() != "[]":
-            break
+    said = hostile.attack(frames)
     assert time.process_time() - before < SECONDS_MAX
     assert said, "the line stayed open"
     assert reason in hostile.reasons()
-    assert hostile.reasons() != "[]"
     assert hostile.address not in hostile.node.network.peers
     assert hostile.node.network.scores.seconds_left(hostile.address) > 0
 
