@@ -165,87 +165,87 @@ class PaymentChannel(Contract):
         return number
 
     @payable
-    def top_up(self, channel_id: uint256) -> None:
+    def top_up(self, id_: uint256) -> None:
         """Add coin to an open channel; messages signed before stay good."""
-        channel = self._open_of_payer(channel_id)
+        channel = self._open_of_payer(id_)
         if self.msg.value == 0:
             raise NothingPaid()
         balance: uint256 = channel.balance + self.msg.value
-        self._channels[channel_id].balance = balance
-        self.emit(ToppedUp(channel_id, self.msg.value, balance))
+        self._channels[id_].balance = balance
+        self.emit(ToppedUp(id_, self.msg.value, balance))
 
     @write
-    def extend(self, channel_id: uint256, valid_until: uint256) -> None:
+    def extend(self, id_: uint256, valid_until: uint256) -> None:
         """Keep the channel open for longer."""
-        channel = self._open_of_payer(channel_id)
+        channel = self._open_of_payer(id_)
         if valid_until <= channel.valid_until or valid_until >= 2**64:
             raise InvalidTime(valid_until)
-        self._channels[channel_id].valid_until = valid_until
-        self.emit(Extended(channel_id, valid_until))
+        self._channels[id_].valid_until = valid_until
+        self.emit(Extended(id_, valid_until))
 
     @write
-    def close(self, channel_id: uint256, amount: uint256, signature: bytes) -> None:
+    def close(self, id_: uint256, amount: uint256, signature: bytes) -> None:
         """Take what the payer signed; by the recipient. The rest goes back to the payer."""
-        channel = self._open_channel(channel_id)
+        channel = self._open_channel(id_)
         if self.msg.sender != channel.recipient:
-            raise NotRecipient(channel_id, self.msg.sender)
+            raise NotRecipient(id_, self.msg.sender)
         if amount > channel.balance:
             raise TooMuch(amount, channel.balance)
         if amount > 0:
-            signer = ecrecover(self._digest(channel_id, amount), signature)
+            signer = ecrecover(self._digest(id_, amount), signature)
             if signer != channel.payer:
                 raise WrongSignature(signer)
         returned: uint256 = channel.balance - amount
-        self._channels.remove(channel_id)
-        self.emit(Closed(channel_id, amount, returned))
+        self._channels.remove(id_)
+        self.emit(Closed(id_, amount, returned))
         if amount > 0:
             self.send(channel.recipient, amount)
         if returned > 0:
             self.send(channel.payer, returned)
 
     @write
-    def reclaim(self, channel_id: uint256) -> None:
+    def reclaim(self, id_: uint256) -> None:
         """Take all back once the time is over and the recipient has not closed; by the payer."""
-        channel = self._open_of_payer(channel_id)
+        channel = self._open_of_payer(id_)
         if self.block.timestamp < channel.valid_until:
             raise StillValid(channel.valid_until)
-        self._channels.remove(channel_id)
-        self.emit(Reclaimed(channel_id, channel.balance))
+        self._channels.remove(id_)
+        self.emit(Reclaimed(id_, channel.balance))
         self.send(channel.payer, channel.balance)
 
     @view
-    def channel(self, channel_id: uint256) -> Channel:
+    def channel(self, id_: uint256) -> Channel:
         """All zero for one that is over, or never was."""
-        return self._channels[channel_id]
+        return self._channels[id_]
 
     @view
     def channel_count(self) -> uint256:
         return self._count
 
     @view
-    def digest(self, channel_id: uint256, amount: uint256) -> bytes32:
+    def digest(self, id_: uint256, amount: uint256) -> bytes32:
         """What the payer signs for this amount."""
-        return self._digest(channel_id, amount)
+        return self._digest(id_, amount)
 
     @view
-    def is_payment(self, channel_id: uint256, amount: uint256, signature: bytes) -> bool:
+    def is_payment(self, id_: uint256, amount: uint256, signature: bytes) -> bool:
         """Whether `close` would pay this amount now."""
-        channel = self._channels[channel_id]
+        channel = self._channels[id_]
         if channel.payer == ZERO_ADDRESS or amount > channel.balance:
             return False
-        return ecrecover(self._digest(channel_id, amount), signature) == channel.payer
+        return ecrecover(self._digest(id_, amount), signature) == channel.payer
 
-    def _digest(self, channel_id: uint256, amount: uint256) -> bytes32:
-        return eip712_digest(eip712_domain(NAME, VERSION), hash_struct(Payment(channel_id, amount)))
+    def _digest(self, id_: uint256, amount: uint256) -> bytes32:
+        return eip712_digest(eip712_domain(NAME, VERSION), hash_struct(Payment(id_, amount)))
 
-    def _open_channel(self, channel_id: uint256) -> Channel:
-        channel = self._channels[channel_id]
+    def _open_channel(self, id_: uint256) -> Channel:
+        channel = self._channels[id_]
         if channel.payer == ZERO_ADDRESS:
-            raise NotOpen(channel_id)
+            raise NotOpen(id_)
         return channel
 
-    def _open_of_payer(self, channel_id: uint256) -> Channel:
-        channel = self._open_channel(channel_id)
+    def _open_of_payer(self, id_: uint256) -> Channel:
+        channel = self._open_channel(id_)
         if self.msg.sender != channel.payer:
-            raise NotPayer(channel_id, self.msg.sender)
+            raise NotPayer(id_, self.msg.sender)
         return channel

@@ -57,9 +57,9 @@ PUBLISHED = {
     ),
     "payment_channel": (
         "open(address recipient, uint256 validUntil) payable",
-        "topUp(uint256) payable",
-        "close(uint256, uint256 amount, bytes signature)",
-        "reclaim(uint256)",
+        "topUp(uint256 id) payable",
+        "close(uint256 id, uint256 amount, bytes signature)",
+        "reclaim(uint256 id)",
     ),
     "el_dapp": (
         "setUsage(uint256)",
