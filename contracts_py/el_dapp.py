@@ -23,6 +23,7 @@ from ledger.contract import (
 
 INDIAN_STANDARD_TIME_S = 19_800  # UTC+5:30, all year
 DAY_S = 86_400
+LARGEST = 2**256 - 1  # where a day stays: were it refused, a user could stop its provider's setDebt
 
 
 class UserAdded(Event):
@@ -179,4 +180,5 @@ class Provider(Contract):
         self._accounts[user] = Account(usage, bill, now, account.active)
         if usage > account.usage:
             day = (now + INDIAN_STANDARD_TIME_S) // DAY_S
-            self._daily_usage[user, day] += usage - account.usage
+            risen = self._daily_usage[user, day] + usage - account.usage
+            self._daily_usage[user, day] = min(risen, LARGEST)

@@ -17,7 +17,7 @@ from contracts_py.el_dapp import (
     UserRemoved,
 )
 from ledger.contract.artifact import build_artifact
-from ledger.contract.testing import Chain, ContractPanic, make_account
+from ledger.contract.testing import Chain, make_account
 from tests.contracts_py.sources import read_contract
 
 PROVIDER, USER, OTHER = (make_account(name) for name in ("provider", "user", "other"))
@@ -134,13 +134,12 @@ def test_only_increases_count_for_the_day(provider):
     assert provider.daily_usage(OTHER, today) == 0
 
 
-def test_a_day_that_no_longer_fits_a_word_changes_nothing(provider):
+def test_a_user_whose_day_fits_no_word_stops_nobody(provider):
     largest = 2**256 - 1
-    provider.set_usage(largest, sender=USER)
+    provider.set_usage(largest - 1, sender=USER)
     provider.set_usage(0, sender=USER)
-    with pytest.raises(ContractPanic):
-        provider.set_usage(1, sender=USER)
-    assert provider.get_usage(USER) == 0
+    provider.set_debt(7, 8, USER, sender=PROVIDER)
+    assert (provider.get_usage(USER), provider.get_bill(USER)) == (7, 8)
     assert provider.daily_usage(USER, day_in_india(NOW)) == largest
 
 
