@@ -12,8 +12,9 @@ rounded down, buyers rounded up, to a watt-hour; those few watt-hours are the op
 
 **The order of arrival cannot matter**: orders are added up by price step when they are placed, and
 neither the price nor a share depends on anything but those sums. Nobody gains by being early, nor
-by being the one who calls `clear`. Clearing reads at most as many price steps as the caller allows
-and goes on where it stopped, so that no number of orders makes it too dear for a block.
+by being the one who calls `clear`; who is late has seen the orders before, which are public.
+Clearing reads at most as many price steps as the caller allows and goes on where it stopped, so
+that no number of orders makes it too dear for a block.
 
 **Settlement.** A trade is firm. The buyer pays what it bought. The seller gets paid for what its
 meter exported, up to what it sold; for each watt-hour it did not deliver, and for each that a buyer
