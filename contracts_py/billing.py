@@ -230,7 +230,7 @@ class Billing(Contract):
     def __init__(
         self, rules: Rules, rate: uint64, arrears_limit: uint128, utc_offset_seconds: int32
     ) -> None:
-        """The deployer is the first operator. A limit of 0 is prepaid: a deposit used up cuts off."""
+        """The deployer is the first operator. A limit of 0 is prepaid: used up is cut off."""
         if abs(utc_offset_seconds) > OFFSET_MAX_S:
             raise InvalidSetting()
         self._set_rules(rules)
