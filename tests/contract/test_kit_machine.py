@@ -44,7 +44,7 @@ class JarMachine(ContractMachine):
     @rule(number=st.integers(0, 3), amount=st.integers(0, 2**64 - 1), who=names)
     def note(self, number, amount, who):
         account = make_account(who)
-        self.attempt("note", number, amount, sender=who)
+        assert self.attempt("note", number, amount, sender=who)
         self.seen.setdefault(account, {})[number] = amount
         self.notes.append((amount, account))
 
@@ -70,7 +70,7 @@ def test_a_word_too_many_or_too_few_is_found():
     class Leaking(JarMachine):
         @rule(amount=st.integers(1, 9))
         def leak(self, amount):
-            self.attempt("leak", amount, sender="owner")
+            assert self.attempt("leak", amount, sender="owner")
 
     with pytest.raises(AssertionError, match=r"slot 0x0+2: 0x\d+, by the model 0x0"):
         run_state_machine_as_test(Leaking, settings=QUICK)
@@ -138,7 +138,7 @@ def test_tokens_are_counted(tmp_path, honest):
 
         @rule(amount=st.integers(1, 9), who=st.sampled_from(("owner", "alice", "bob")))
         def mint(self, amount, who):
-            self.attempt("mint", amount, honest, sender=who)
+            assert self.attempt("mint", amount, honest, sender=who)
 
     if honest:
         run_state_machine_as_test(Minting, settings=QUICK)
