@@ -163,9 +163,9 @@ class Decision:
     def _propose(self) -> bool:
         """1 and 7: the proposer of round 0 has work, or that of a later round has a quorum."""
         world, place, round_ = self.world, self.place, self.round
-        if not self._may_sign(Kind.PROPOSAL) or self._accepted is not None:
+        if self._accepted is not None or self.proposer != self._signer.address:
             return False
-        if self.proposer != self._signer.address or world.now_ms < world.behind_until_ms:
+        if not self._may_sign(Kind.PROPOSAL) or world.now_ms < world.behind_until_ms:
             return False
         said = sorted(self.votes.of(Kind.ROUND_CHANGE, round_).items())
         changes = tuple(message for _, message in said if message.complete)
@@ -190,9 +190,8 @@ class Decision:
 
     def _accept(self) -> bool:
         """2: a valid PROPOSAL for this round or a later one is accepted and prepared."""
-        for round_ in self.votes.rounds_of(Kind.PROPOSAL):
-            if round_ < self.round or (round_ == self.round and self._accepted is not None):
-                break
+        lowest = self.round if self._accepted is None else self.round + 1
+        for round_ in self.votes.rounds_of(Kind.PROPOSAL, lowest):
             for message in self.votes.of(Kind.PROPOSAL, round_).values():
                 if not self._is_valid(message):
                     continue
@@ -206,12 +205,12 @@ class Decision:
 
     def _lock(self) -> bool:
         """3: a quorum of PREPAREs: block, certificate and COMMIT to disk, then the COMMIT out."""
-        if self._accepted is None or not self._may_sign(Kind.COMMIT):
+        quorum = self.place.quorum
+        if self._accepted is None or len(self.votes.of(Kind.PREPARE, self.round)) < quorum:
+            return False
+        if not self._may_sign(Kind.COMMIT):
             return False
         digest, block = self._accepted.vote.digest, self._accepted.block
-        quorum = self.place.quorum
-        if len(self.votes.of(Kind.PREPARE, self.round)) < quorum:
-            return False
         prepares = tuple(self.votes.votes_for(Kind.PREPARE, self.round, digest).values())
         if len(prepares) < quorum:
             return False
@@ -352,7 +351,7 @@ class Decision:
         return self._signer.sign(kind, self.place.height, self.round, digest, prepared_round)
 
     def _may_sign(self, kind: Kind) -> bool:
-        return self.is_voter() and self._signer.may_sign(kind)
+        return self._is_member and self._signer.may_sign(kind, self.place.height)
 
     def _publish(self, message: Message) -> None:
         """Our own word counts here too."""

@@ -6,6 +6,7 @@ distinct addresses. Source: QBFT.md, "Proposer", and the two paragraphs after th
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ledger.block import Block, Certificate, quorum
 from ledger.consensus.messages import Authors, Kind, Message, Vote
@@ -13,7 +14,7 @@ from ledger.errors import EncodingError, InvalidMessage, InvalidTransaction
 from ledger.types import Address, Hash32, Height
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Place:
     """A height: what its block follows and who decides it. `validators` are sorted and distinct."""
 
@@ -23,11 +24,11 @@ class Place:
     authors: Authors
     decode: Callable[[bytes], Block]
 
-    @property
+    @cached_property
     def quorum(self) -> int:
         return quorum(len(self.validators))
 
-    @property
+    @cached_property
     def faults(self) -> int:
         """f: how many members may do anything at all."""
         return (len(self.validators) - 1) // 3

@@ -125,8 +125,8 @@ def signing_digest(network: Network, vote: Vote) -> Hash32:
     if kind is Kind.COMMIT:
         assert digest is not None
         return commit_digest(network.chain_id, network.genesis_hash, height, round_, digest)
-    prepared = b"" if prepared_round is None else _encode_uint(prepared_round)
     numbers = _encode_uint(height) + _encode_uint(round_)
+    prepared = b"" if prepared_round is None else _encode_uint(prepared_round)
     payload = rlp.encode_bytes(digest or b"") + rlp.encode_list_payload(prepared)
     return keccak256(rlp.encode_list_payload(_encode_domain(kind, network) + numbers + payload))
 
@@ -138,6 +138,7 @@ def _encode_domain(kind: Kind, network: Network) -> bytes:
     return rlp.encode_bytes(f"wattledger/{kind.name.lower()}/1".encode()) + chain
 
 
+@lru_cache(maxsize=64)  # every vote of a height has the same ones
 def _encode_uint(number: int) -> bytes:
     return rlp.encode_bytes(rlp.encode_uint(number))
 

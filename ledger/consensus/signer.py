@@ -116,9 +116,10 @@ class Signer:
         """The lock: the best prepared certificate."""
         return self.record.prepared if self.record else None
 
-    def may_sign(self, kind: Kind) -> bool:
+    def may_sign(self, kind: Kind, height: Height) -> bool:
         """Whether this key may sign a vote of a kind that it has not signed under its lease."""
-        return not self.mute and not self.found and kind not in self.signed
+        allowed = not self.mute and not self.found and kind not in self.signed
+        return allowed and self.holds(height)
 
     def explain(self, height: Height, validators: Collection[Address]) -> str | None:
         """Why this key signs nothing at a height, None if it does."""

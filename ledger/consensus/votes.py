@@ -86,8 +86,10 @@ class Votes:
                 if round_ < oldest:
                     return False
                 self._drop(kind, oldest, author)
-        self._drop(kind, round_, author)
-        self._slots.setdefault((kind, round_), {})[author] = message
+        slot = self._slots.setdefault((kind, round_), {})
+        if author in slot:
+            self.held_bytes[author] -= slot[author].size_bytes
+        slot[author] = message
         self._came_ms[kind, round_, author] = now_ms
         self.held_bytes[author] += message.size_bytes
         self.hear(author, round_)
@@ -116,9 +118,9 @@ class Votes:
     def of(self, kind: Kind, round_: int) -> dict[Address, Message]:
         return self._slots.get((kind, round_), {})
 
-    def rounds_of(self, kind: Kind) -> list[int]:
-        """The rounds with messages of a kind, newest first."""
-        return sorted((r for (k, r), said in self._slots.items() if k is kind and said))[::-1]
+    def rounds_of(self, kind: Kind, lowest: int = 0) -> list[int]:
+        """The rounds from `lowest` on with messages of a kind, newest first."""
+        return sorted([r for k, r in self._slots if k is kind and r >= lowest], reverse=True)
 
     def votes_for(self, kind: Kind, round_: int, digest: Hash32 | None) -> dict[Address, Vote]:
         """Who voted for a block in a round, in the order of addresses."""
