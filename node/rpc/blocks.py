@@ -1,7 +1,8 @@
 """Methods that read blocks, transactions and receipts.
 
 A receipt of a transaction that is in no block yet is null, never an error: every wallet waits by
-asking again. Source: Ethereum execution-apis (eth namespace).
+asking again. It is null too while too many such questions wait for the disk.
+Source: Ethereum execution-apis (eth namespace).
 """
 
 from typing import Any
@@ -110,7 +111,7 @@ def get_raw_by_block(context: Context, block_hash: Hash32, index: int) -> str | 
     return _raw_indexed(find_block(context, block_hash), index)
 
 
-@METHODS.method("eth_getTransactionReceipt", HASH, is_old=is_old_transaction)
+@METHODS.method("eth_getTransactionReceipt", HASH, is_old=is_old_transaction, null_if_busy=True)
 def get_receipt(context: Context, transaction_hash: Hash32) -> Json | None:
     found = context.node.recent.find(transaction_hash)
     return None if found is None else format_receipt(*found)

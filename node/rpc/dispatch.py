@@ -58,7 +58,9 @@ class Method:
 
     `bulk`, where given, answers a run of calls of this method in one batch at once. `heavy` calls
     take turns and rest in between, and so do those for which `is_old`, called as `function` is,
-    says that they read a whole block that is not at hand.
+    says that they read a whole block that is not at hand. Where too many wait, the answer is an
+    error, or null with `null_if_busy`: who waits for a receipt asks again after null, and gives up
+    after an error.
     """
 
     function: Handler
@@ -67,6 +69,7 @@ class Method:
     bulk: Bulk | None = None
     is_async: bool = False
     is_old: Callable[..., bool] | None = None
+    null_if_busy: bool = False
 
 
 class MethodTable(dict[str, Method]):
@@ -79,13 +82,14 @@ class MethodTable(dict[str, Method]):
         heavy: bool = False,
         bulk: Bulk | None = None,
         is_old: Callable[..., bool] | None = None,
+        null_if_busy: bool = False,
     ) -> Callable[[F], F]:
         """Enter a function into the table under its JSON-RPC name."""
 
         def enter(function: F) -> F:
             assert name not in self, f"{name} is in the table twice"
             is_async = inspect.iscoroutinefunction(function)
-            self[name] = Method(function, parameters, heavy, bulk, is_async, is_old)
+            self[name] = Method(function, parameters, heavy, bulk, is_async, is_old, null_if_busy)
             return function
 
         return enter
@@ -103,12 +107,14 @@ class HeavyLane:
         self._waiting = {False: 0, True: 0}
         self._free_at = 0.0
 
+    def is_full(self, old: bool) -> bool:
+        return self._waiting[old] >= (OLD_WAITING_MAX if old else HEAVY_WAITING_MAX)
+
     async def run(self, handler: Callable[[], Any], *, old: bool = False) -> Any:
         """Run a handler in its turn. Raises RpcError where too many wait."""
-        waiting_max = OLD_WAITING_MAX if old else HEAVY_WAITING_MAX
-        if self._waiting[old] >= waiting_max:
+        if self.is_full(old):
             raise RpcError(
-                LIMIT_EXCEEDED, f"this node is busy: {waiting_max} calls wait, try again"
+                LIMIT_EXCEEDED, f"this node is busy: {self._waiting[old]} calls wait, try again"
             )
         self._waiting[old] += 1
         try:
@@ -246,6 +252,8 @@ class Dispatcher:
             values = read_parameters(method.parameters, call.params)
             old = method.is_old is not None and method.is_old(context, *values)
             if method.heavy or old:
+                if method.null_if_busy and self._lane.is_full(old):
+                    return None
                 return await self._lane.run(lambda: method.function(context, *values), old=old)
             if method.is_async:
                 return await method.function(context, *values)

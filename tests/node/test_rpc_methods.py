@@ -9,7 +9,7 @@ from ledger.crypto.address import address_of, contract_address, to_checksum
 from ledger.encoding import abi
 from ledger.transaction import sign_transaction
 from node.client import Client, RpcError
-from node.rpc import logs
+from node.rpc import dispatch, logs
 from node.rpc.context import Context
 from node.rpc.parameters import BlockTag
 from node.rpc.table import METHODS
@@ -190,6 +190,16 @@ def test_what_is_not_there_is_null(client: Client) -> None:
     assert client.call("eth_getBlockByNumber", "0xffffff", False) is None
     assert client.call("eth_getBlockReceipts", "0xffffff") is None
     assert error_of(client, "eth_getBalance", "0x" + "11" * 20, "0xffffff").code == -32000
+
+
+def test_a_client_that_waits_for_a_receipt_of_a_busy_node_is_told_to_ask_again(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """web3.py and ethers ask again after null and give up after an error."""
+    monkeypatch.setattr(dispatch, "OLD_WAITING_MAX", 0)
+    unknown = "0x" + "12" * 32
+    assert client.call("eth_getTransactionReceipt", unknown) is None
+    assert error_of(client, "eth_getTransactionByHash", unknown).code == -32005
 
 
 def test_a_transaction_behind_a_gap_waits_and_then_flows(one_node: Any, client: Client) -> None:
