@@ -15,9 +15,9 @@ from benchmarks.workload import make_keys
 from ledger.crypto.address import address_of
 from ledger.encoding.hexadecimal import decode_data
 from node.client import Client, ClientError
-from node.demo.grid import free_ports
 from node.demo.processes import Processes
 from node.network_files import create_network
+from node.ports import free_ports
 
 ROOT = Path(__file__).parents[1]
 TOOLS = ROOT / ".bench"

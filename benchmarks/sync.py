@@ -33,11 +33,12 @@ from ledger.store.sqlite import SqliteStore
 from ledger.transaction import Transaction, sign_transaction
 from ledger.types import Address
 from node.client import Client, ClientError
-from node.devnet import Devnet, find_free_ports
+from node.devnet import Devnet
 from node.keys import load_node_key
 from node.network_files import STORE_FILE, CreatedNetwork, Member, create_network
 from node.new_node import create_node
 from node.peers.frames import HEADERS_PER_FRAME
+from node.ports import free_ports
 from node.sync.headers import Link, Trusted, find_proofs, link_headers, verify_links
 
 SYNC_BLOCKS = int(os.environ.get("SYNC_BLOCKS", "100000"))
@@ -60,8 +61,8 @@ def make_network(
         yield create_network(
             folder / "network", nodes=nodes, validators_vote=True, administrator=address_of(OWNER),
             deployers=[address_of(OWNER)], alloc={address_of(OWNER): 10**24}, block_period_ms=0,
-            timestamp=1_700_000_000, rpc_ports=find_free_ports(nodes),
-            peer_ports=find_free_ports(nodes), settings=settings,
+            timestamp=1_700_000_000, rpc_ports=free_ports(nodes),
+            peer_ports=free_ports(nodes), settings=settings,
         )  # fmt: skip
     finally:
         shutil.rmtree(folder)
@@ -319,7 +320,7 @@ def measure_snapshot() -> dict[str, Any]:
         folder = network.network_file.parent
         headers, made_s = make_long_chain(network, folder / "made.sqlite")
         hand_out(network, folder / "made.sqlite", SYNC_BLOCKS)
-        port, rpc_port = find_free_ports(2)
+        port, rpc_port = free_ports(2)
         joiner = create_node(
             network.network_file, folder / "fifth", name="fifth", host="127.0.0.1", port=port,
             rpc_port=rpc_port,

@@ -21,13 +21,13 @@ from ledger.store.sqlite import SqliteStore
 from ledger.transaction import Transaction
 from node import compact
 from node.config import load_config
-from node.devnet import find_free_ports
 from node.keys import load_node_key
 from node.log import Log
 from node.network_files import STORE_FILE, create_network, load_network_file
 from node.node import Node
 from node.peers.connection import Peer
 from node.peers.frames import SYNC_VERSION, Kind
+from node.ports import free_ports
 
 SIZES = (4, 7, 13, 21)
 SENDERS, BLOCK, BLOCKS, SINGLES = 50, 50, 6, 5
@@ -53,7 +53,7 @@ async def measure(nodes: int, folder: Path) -> dict[str, Any]:
     made = create_network(
         folder, nodes=nodes, block_period_ms=1_000, round_timeout_ms=20_000,
         alloc={address_of(key): 10**20 for key in PEOPLE},
-        peer_ports=find_free_ports(nodes), rpc_ports=find_free_ports(nodes),
+        peer_ports=free_ports(nodes), rpc_ports=free_ports(nodes),
     )  # fmt: skip
     running: list[Node] = []
     original = Peer.send_frame

@@ -31,6 +31,7 @@ from node.network_files import (
     load_network_file,
     write_settings,
 )
+from node.ports import free_ports
 
 MNEMONIC = "test test test test test test test test test test test junk"
 """Everybody knows these keys: never send anything of worth to them."""
@@ -190,7 +191,9 @@ def prepare(
         genesis, members = made.genesis, made.members
     if genesis.consensus != consensus:
         raise NodeError(f"{data} holds a network of {genesis.consensus}, not {consensus}")
-    ports = find_free_ports(nodes)
+    ports = free_ports(nodes)
+    while not set(ports).isdisjoint(range(port, port + nodes)):
+        ports = free_ports(nodes)
     members = tuple(
         replace(member, port=ports[index], rpc_port=port + index)
         for index, member in enumerate(members)
@@ -230,18 +233,6 @@ def _check_free(port: int) -> None:
                 f"port {port} is taken ({error.strerror}): is another devnet running? "
                 "Choose another with --port"
             ) from error
-
-
-def find_free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now; they are found together, so that they differ."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind((HOST, 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 def _count_peers(member: Member) -> int:

@@ -1,15 +1,21 @@
 """What every room's tests share: where the public vectors and real readings stand, if they do."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
+from node import client, ports
+
+PORT_PARTS = 4
 SHARED = Path(__file__).parents[2] / "shared"
 
-settings.register_profile("quick", deadline=None, max_examples=60)
-settings.register_profile("deep", deadline=None, max_examples=2_000)
+# How long an example takes to make says how busy the machine is: no clock decides on a test.
+UNTIMED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("quick", max_examples=60, **UNTIMED)
+settings.register_profile("deep", max_examples=2_000, **UNTIMED)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
@@ -25,3 +31,20 @@ def shared_path(*parts: str) -> Path:
 def shared_dir() -> Path:
     """The folder of vectors and readings beside the checkout."""
     return shared_path()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_ports() -> None:
+    """Of two runs of tests side by side each finds its networks' ports in a part of its own."""
+    number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % PORT_PARTS
+    size = (ports.PORTS_TO - ports.PORTS_FROM) // PORT_PARTS
+    first = ports.PORTS_FROM + number * size
+    ports.PORTS_FROM, ports.PORTS_TO = first, first + size
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_word_of_waiting() -> Iterator[None]:
+    """Commands say that they wait where a block takes long, which on a busy machine it may."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, "SLOW_S", 3_600.0)
+        yield

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.demo.grid import free_ports
+from node.ports import free_ports
 
 READY_S = 60  # a loaded machine of two cores starts four nodes in a fraction of this
 STOP_S = 30

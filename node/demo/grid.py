@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import socket
 import time
 from dataclasses import dataclass, field
 from importlib import resources
@@ -19,6 +18,7 @@ from node.demo.processes import Processes
 from node.demo.relay import Relay
 from node.errors import NodeError
 from node.network_files import CreatedNetwork, create_network
+from node.ports import free_ports
 
 NODES = 4
 HOST = "127.0.0.1"
@@ -27,9 +27,6 @@ TARIFF = (0, False, [100, 300, 500], [296, 556, 916, 1_061])  # the published sl
 READY_S = 60.0
 HASHES_PER_S = 20_000  # of each miner, a few percent of a core
 DIFFICULTY = 40_000  # of four such miners a block in half a second
-# Below the ports that systems give to outgoing connections (Linux's begin at 32,768): one of those
-# could take a port between our looking and a node's listening.
-PORTS_FROM, PORTS_TO = 10_000, 32_000
 CUT_OFF = 1  # the household whose meter is cut off from all nodes
 KILLED = 2  # the node that loses its power
 
@@ -115,25 +112,6 @@ def make_grid(folder: Path, consensus: str = "qbft") -> Grid:
         {port: member.rpc_port for port, member in zip(relay_ports, network.members, strict=True)}
     )
     return Grid(folder, Processes(folder / "logs"), network, operator, relay, relay_ports)
-
-
-def free_ports(count: int) -> list[int]:
-    """So many consecutive ports of 127.0.0.1 that are free just now."""
-    for _ in range(200):
-        first = PORTS_FROM + secrets.randbelow(PORTS_TO - PORTS_FROM - count)
-        opened = []
-        try:
-            for port in range(first, first + count):
-                one = socket.socket()
-                opened.append(one)
-                one.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        finally:
-            for one in opened:
-                one.close()
-        return list(range(first, first + count))
-    raise NodeError(f"no {count} free ports in a row on 127.0.0.1")
 
 
 def wait_until_connected(grid: Grid) -> None:

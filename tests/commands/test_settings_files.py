@@ -13,9 +13,9 @@ import pytest
 
 from ledger.crypto.address import to_checksum
 from ledger.encoding import abi
-from node.demo.grid import free_ports
 from node.errors import NodeError
 from node.network_files import CONSTRUCTOR, load_network_file
+from node.ports import free_ports
 from node.service import check_folder
 from tests.commands.terminal import fail, misuse, run, succeed
 

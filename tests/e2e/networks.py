@@ -14,10 +14,11 @@ from eth_utils import keccak
 
 from ledger.crypto.address import address_of
 from node.client import ClientError
-from node.demo.grid import Grid, free_ports
+from node.demo.grid import Grid
 from node.demo.processes import Processes
 from node.demo.relay import Relay
 from node.network_files import create_network
+from node.ports import free_ports
 
 READY_S = 60.0
 STOP_S = 60.0

@@ -12,7 +12,8 @@ from ledger.crypto.address import address_of
 from ledger.encoding.hexadecimal import decode_quantity, encode_data
 from ledger.transaction import sign_transaction
 from node.client import Client, ClientError, RpcError
-from node.demo.grid import Grid, block_at, free_ports, make_grid, wait_until_connected
+from node.demo.grid import Grid, block_at, make_grid, wait_until_connected
+from node.ports import free_ports
 
 ACCOUNTS = 8
 CATCH_UP_S = 60.0

@@ -21,10 +21,11 @@ from ledger.crypto.address import address_of
 from ledger.encoding.hexadecimal import encode_data
 from ledger.transaction import sign_transaction
 from node.client import Client, ClientError, RpcError
-from node.demo.grid import Grid, free_ports
+from node.demo.grid import Grid
 from node.demo.relay import Relay
 from node.errors import NodeError
 from node.network_files import STORE_FILE, create_network
+from node.ports import free_ports
 from tests.e2e.networks import Watched, await_ready, patience, until
 from tests.e2e.wires import NETWORK, Wires, make_wires
 

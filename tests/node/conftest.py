@@ -14,11 +14,12 @@ from ledger.store.sqlite import SqliteStore
 from node.client import Client
 from node.config import load_config
 from node.daemon import listen, make_rpc
-from node.devnet import MNEMONIC, find_free_ports
+from node.devnet import MNEMONIC
 from node.keys import derive_unlocked, load_node_key
 from node.log import Log
 from node.network_files import STORE_FILE, CreatedNetwork, create_network, load_network_file
 from node.node import Node
+from node.ports import free_ports
 from node.rpc.server import RpcServer
 
 T = TypeVar("T")
@@ -31,12 +32,13 @@ class LocalNetwork:
         self.folder = folder
         self.keys = derive_unlocked(MNEMONIC)
         self.accounts = list(self.keys)
+        ports = free_ports(2 * nodes)
         self.made: CreatedNetwork = create_network(
             folder / "network",
             nodes=nodes,
             administrator=self.accounts[0],
-            peer_ports=find_free_ports(nodes),
-            rpc_ports=find_free_ports(nodes),
+            peer_ports=ports[:nodes],
+            rpc_ports=ports[nodes:],
             **(
                 {
                     "anyone_deploys": True,

@@ -76,7 +76,7 @@ def test_a_node_that_moved_is_reached_where_another_saw_it(tmp_path: Path) -> No
             node.host.receive = receive  # type: ignore[method-assign, assignment]
         await until(lambda: a.network.peers)
         await c.start(a, moved)
-        await until(lambda: b.address in c.network.peers, 15)
+        await until(lambda: b.address in c.network.peers)
         for node in (a, b, c):
             await node.stop()
 
@@ -119,7 +119,7 @@ def test_a_node_that_is_in_no_file_is_found_again_after_a_restart(tmp_path: Path
         await b.stop()
         await b.start()
         a.network.learn(b.address, "127.0.0.1", b.port)
-        await until(lambda: b.network.peers, 15)
+        await until(lambda: b.network.peers)
         await a.stop()
         await a.start(store=store)
         await until(lambda: a.network.peers)

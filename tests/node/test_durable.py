@@ -16,9 +16,10 @@ import pytest
 from ledger.transaction import sign_transaction
 from node.client import Client
 from node.daemon import WITH_PARENT
-from node.devnet import BALANCE_WEI, CHAIN_ID, MNEMONIC, Devnet, find_free_ports
+from node.devnet import BALANCE_WEI, CHAIN_ID, MNEMONIC, Devnet
 from node.keys import derive_unlocked
 from node.network_files import Member, create_network
+from node.ports import free_ports
 
 KEYS = derive_unlocked(MNEMONIC)
 ACCOUNTS = list(KEYS)
@@ -78,8 +79,8 @@ def test_nothing_is_sent_while_a_record_or_a_block_is_not_synced(tmp_path: Path)
         nodes=2,  # a quorum of two is both: no block without the traced one's vote
         alloc=dict.fromkeys(ACCOUNTS, BALANCE_WEI),
         block_period_ms=0,
-        rpc_ports=find_free_ports(2),
-        peer_ports=find_free_ports(2),
+        rpc_ports=free_ports(2),
+        peer_ports=free_ports(2),
         settings={"store.flush_blocks": 4},
     )
     network = Traced(made.members)
@@ -95,7 +96,7 @@ def test_nothing_is_sent_while_a_record_or_a_block_is_not_synced(tmp_path: Path)
             sent = client.call("eth_sendRawTransaction", "0x" + raw.raw.hex())
             client.wait_for_receipt(sent)
         traced = Client(f"http://127.0.0.1:{made.members[-1].rpc_port}")
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while traced.height() < client.height():
             assert time.monotonic() < deadline
             time.sleep(0.1)
@@ -107,7 +108,7 @@ def test_nothing_is_sent_while_a_record_or_a_block_is_not_synced(tmp_path: Path)
         stdin = network.processes[-1].stdin
         assert stdin is not None
         stdin.close()
-        network.processes[-1].wait(20)
+        network.processes[-1].wait(60)
         network.stop()
     peers = {member.port for member in made.members}
     calls = read_trace(made.members[-1].folder / "trace", peers)

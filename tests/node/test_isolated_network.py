@@ -13,9 +13,10 @@ from ledger.encoding import abi
 from ledger.encoding.hexadecimal import encode_data
 from ledger.transaction import sign_transaction
 from node.client import Client, RpcError
-from node.devnet import BALANCE_WEI, CHAIN_ID, MNEMONIC, Devnet, find_free_ports
+from node.devnet import BALANCE_WEI, CHAIN_ID, MNEMONIC, Devnet
 from node.keys import derive_unlocked
 from node.network_files import create_network
+from node.ports import free_ports
 
 KEYS = derive_unlocked(MNEMONIC)
 OWNER = next(iter(KEYS))
@@ -30,8 +31,8 @@ def devnet(tmp_path: Path) -> Iterator[Devnet]:
         anyone_deploys=True,
         alloc=dict.fromkeys(KEYS, BALANCE_WEI),
         block_period_ms=0,
-        rpc_ports=find_free_ports(2),
-        peer_ports=find_free_ports(2),
+        rpc_ports=free_ports(2),
+        peer_ports=free_ports(2),
     )
     config = made.members[0].config_file
     config.write_text(config.read_text() + '\n[contracts]\nisolation = "process"\n')
@@ -44,7 +45,7 @@ def devnet(tmp_path: Path) -> Iterator[Devnet]:
         network.stop()
 
 
-def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -168,15 +168,16 @@ def test_a_worker_that_was_killed_ends_the_nodes_part_for_good(start):
     assert len(process.deaths) == 1
 
 
-def test_a_silent_worker_is_not_waited_for(start, monkeypatch):
-    monkeypatch.setattr(contract_process, "SILENCE_S_MAX", 0.3)
+def test_a_silent_worker_is_not_waited_for(start):
     process = start(Planted, trap="[0 for _ in iter(int, 1)]")
+    assert process._channel.patience_s == contract_process.SILENCE_S_MAX
     story = make_story(process)
     story.deploy()
+    process._channel.patience_s = 0.3
     began = time.monotonic()
     with pytest.raises(NodeFault, match="said nothing"):
         story.call()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < contract_process.SILENCE_S_MAX
 
 
 @pytest.mark.parametrize(
@@ -247,7 +248,7 @@ def test_the_worker_never_had_the_nodes_memory_and_ends_with_the_node():
         parent.kill()
         parent.wait()
         parent.stdout.close()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while Path(f"/proc/{pid}").exists() and is_running(pid):
         assert time.monotonic() < deadline, "the worker outlived its node"
         time.sleep(0.02)

@@ -19,10 +19,10 @@ from ledger.transaction import Transaction, sign_transaction
 from node import interpreter
 from node import node as node_module
 from node.client import Client, RpcError
-from node.devnet import find_free_ports
 from node.errors import NodeError
 from node.network_files import KEY_FILE, STORE_FILE
 from node.node import Node
+from node.ports import free_ports
 
 
 def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
@@ -230,7 +230,7 @@ def test_what_comes_while_a_quiet_disk_is_full_is_included_later(
 def test_json_rpc_in_tls_with_the_nodes_own_certificate(make_local_network: Any) -> None:
     """What an ESP32 needs: TLS, where it accepts a certificate that signed itself."""
     network = make_local_network(1)
-    (port,) = find_free_ports(1)
+    (port,) = free_ports(1)
     network.start(rpc_tls_port=port)
     context = ssl.create_default_context()
     context.check_hostname = False

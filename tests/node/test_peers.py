@@ -13,7 +13,6 @@ import msgpack
 import pytest
 
 from ledger.crypto.address import address_of
-from node.demo.grid import free_ports
 from node.errors import PeerError
 from node.log import Log
 from node.peers import connection, network, strangers
@@ -30,6 +29,7 @@ from node.peers.identity import (
 )
 from node.peers.network import Endpoint, PeerNetwork
 from node.peers.seen import SeenSet
+from node.ports import free_ports
 
 CHAIN_ID = 1947
 GENESIS = b"\x11" * 32

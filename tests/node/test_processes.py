@@ -16,10 +16,11 @@ import pytest
 
 from ledger.transaction import sign_transaction
 from node.client import Client, ClientError, RpcError
-from node.devnet import BALANCE_WEI, CHAIN_ID, MNEMONIC, Devnet, find_free_ports, run_devnet
+from node.devnet import BALANCE_WEI, CHAIN_ID, MNEMONIC, Devnet, run_devnet
 from node.errors import NodeError
 from node.keys import derive_unlocked
 from node.network_files import create_network
+from node.ports import free_ports
 
 KEYS = derive_unlocked(MNEMONIC)
 ACCOUNTS = list(KEYS)
@@ -35,8 +36,8 @@ def devnet(tmp_path: Path) -> Iterator[Devnet]:
         alloc=dict.fromkeys(ACCOUNTS, BALANCE_WEI),
         block_period_ms=0,
         round_timeout_ms=1_000,
-        rpc_ports=find_free_ports(4),
-        peer_ports=find_free_ports(4),
+        rpc_ports=free_ports(4),
+        peer_ports=free_ports(4),
     )
     network = Devnet(made.members)
     network.start()
@@ -171,7 +172,7 @@ def test_twenty_kills_under_load(devnet: Devnet) -> None:
 
 
 def test_a_devnet_says_ready_and_stops_on_a_signal(tmp_path: Path) -> None:
-    port = find_free_ports(1)[0]
+    port = free_ports(1)[0]
     command = [sys.executable, "-m", "node", "devnet", "--nodes", "1", "--port", str(port)]
     for number in (signal.SIGINT, signal.SIGTERM):
         process = subprocess.Popen(

@@ -19,10 +19,10 @@ from ledger.store.sqlite import SqliteStore
 from ledger.transaction import sign_transaction
 from node import watch
 from node.billing.sources import follow_chain
-from node.devnet import find_free_ports
 from node.keys import load_node_key
 from node.network_files import KEY_FILE, NETWORK_FILE, load_network_file
 from node.new_node import create_node
+from node.ports import free_ports
 from tests.commands.terminal import succeed
 
 FAST = {"round_timeout_ms": 250}
@@ -68,7 +68,7 @@ def status_of(network: Any, index: int) -> dict[str, Any]:
 
 def add_member(network: Any, name: str) -> int:
     """Files of one more node beside the others; its index."""
-    port, rpc_port = find_free_ports(2)
+    port, rpc_port = free_ports(2)
     made = create_node(
         network.made.network_file, network.folder / name,
         name=name, host="127.0.0.1", port=port, rpc_port=rpc_port,

@@ -11,12 +11,13 @@ from typing import Any
 from rich.console import Console, RenderableType
 
 from node.client import Client, ClientError
-from node.demo.grid import HOST, NODES, READY_S, free_ports
+from node.demo.grid import HOST, NODES, READY_S
 from node.demo.households import NOMINAL_V, Household, prepare_households
 from node.demo.processes import Processes
 from node.demo.stories.contract import Deployed, Person
 from node.errors import NodeError
 from node.network_files import CreatedNetwork, create_network
+from node.ports import free_ports
 
 PEOPLE_MAX = 20
 COINS_WEI = 10**18  # of each
