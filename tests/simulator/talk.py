@@ -41,9 +41,9 @@ def keep_busy(
         world.watch.read()
 
 
-def live(world: Realm, extra_s: float = 0.0) -> None:
+def live(world: Realm, extra_s: float = 0.0) -> int:
     """L: a new head on every honest node within 4 of the largest live timeouts, or a connection's
-    way back; then everything else that must hold at the end."""
+    way back; then everything else that must hold at the end. The height that all have reached."""
     goal = max(world.heights()) + 1
     timeouts = [
         alive(machine).engine.status().round for machine in world.honest if machine.node is not None
@@ -60,6 +60,7 @@ def live(world: Realm, extra_s: float = 0.0) -> None:
     if min(world.heights()) < goal:
         raise Violation("L", f"no head {goal} within {bound_s} s: {world.heights()}")
     world.watch.check_end()
+    return min(world.heights())
 
 
 def consensus(frame: bytes) -> Message | None:

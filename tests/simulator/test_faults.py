@@ -169,7 +169,8 @@ def test_fault_09_kill_at_each_durable_write(n: int, after: bool) -> None:
             machine.start()
             world.run(2)
             nonce = alive(machine).head_state().get_nonce(SENDERS[1])
-        live(world)
+        assert live(world) > 1
+        assert alive(world.machines[0]).head_state().get_nonce(SENDERS[1]) >= nonce > 0
 
 
 @pytest.mark.parametrize("kind", list(Kind), ids=lambda kind: kind.name.lower())

@@ -120,8 +120,10 @@ def test_6_a_cut_between_commit_and_import() -> None:
     world.run_until(world.now_ms + 60_000, lambda: world.top() == 1)
     world.on_import = lambda node: None
     pass_time(world, 10_000)
+    assert world.top() == 1, "who had a quorum of COMMITs imported"
     world.cuts.clear()
     assert_live(world)
+    assert world.bottom() > 1
 
 
 @pytest.mark.parametrize("skew_s", [10, -10, -3_600])
@@ -143,7 +145,11 @@ def test_8_all_clocks_step_back_an_hour() -> None:
         node.clock_skew_s = -3_600
         node.crash()
         node.start()
+    before = world.top()
     assert_live(world)
+    assert world.bottom() > before
+    times = [block.header.timestamp for block, _ in world.nodes[0].disk.blocks]
+    assert times == sorted(times)
 
 
 @pytest.mark.parametrize("n", [4, 5, 6, 7])
@@ -188,7 +194,9 @@ def test_23_all_restart_at_scattered_rounds_and_align(seed: int) -> None:
         node.crash()
         node.start()
     world.cuts.clear()
+    before = world.top()
     assert_live(world)
+    assert world.bottom() > before
 
 
 def test_23_restarted_while_idle_with_another_dead() -> None:
@@ -253,7 +261,9 @@ def test_26_a_new_validator_with_an_empty_disk_is_needed_for_the_quorum() -> Non
     world.nodes[2].disk.record = initial_record()
     world.nodes[2].disk.blocks.clear()
     world.nodes[2].start()
+    before = world.top()
     assert_live(world)
+    assert world.nodes[2].head_height > before
 
 
 def test_13_a_record_that_is_lost_comes_back_without_a_second_vote() -> None:

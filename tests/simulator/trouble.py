@@ -222,10 +222,10 @@ def play(
         return world.story
 
 
-def check_seed(seed: int) -> None:
-    """Run a seed; a failure says how to replay it, and tells the shrunk story."""
+def check_seed(seed: int) -> list[str]:
+    """Run a seed; its story. A failure says how to replay it, and tells the shrunk story."""
     try:
-        play(seed)
+        return play(seed)
     except Exception as error:
         kind = type(error), getattr(error, "rule", "")
 
