@@ -1,4 +1,4 @@
-"""The rest of `gas`: words on a disk under a deep trie, deployments, and the call itself.
+"""The rest of `gas`: words on a disk under a deep trie, deployments, calls, code not held ready.
 
 A first load and a first store are priced for a chain that has run for years: the slots are among
 hundreds of thousands, the state is read by a process that has just started, and what a store costs
@@ -15,8 +15,10 @@ from benchmarks.gas import BLOCK, Measured, NothingStored
 from benchmarks.stages import NOW_S, _commit, _context
 from benchmarks.workload import make_keys
 from ledger.chain import Chain
+from ledger.contract import cache
 from ledger.contract.artifact import encode_payload
 from ledger.contract.execution import execute_call, execute_creation
+from ledger.contract.gas import GAS_CODE_BYTE, GAS_CODE_RECORD
 from ledger.contract.layout import mapping_slot
 from ledger.crypto.address import address_of
 from ledger.encoding import abi
@@ -59,7 +61,7 @@ class Words(Contract):
 
 
 def measure_world() -> list[Measured]:
-    return [*measure_disk(), *measure_deploys(), measure_call()]
+    return [*measure_disk(), *measure_deploys(), measure_call(), *measure_cold()]
 
 
 def measure_disk() -> list[Measured]:
@@ -151,3 +153,49 @@ def measure_call() -> Measured:
     gas = GAS - execute_call(state, BLOCK, message).gas_left
     ns = least(lambda: [execute_call(state, BLOCK, message) for _ in range(500)]) / 500 * 1e9
     return Measured("a call of nothing", round(ns / gas, 2), ns, gas)
+
+
+def measure_cold() -> list[Measured]:
+    """A contract called by another, where it was kept packed: it pays for being made ready."""
+    head = (
+        "from ledger.contract import Contract, Event, Struct, abi_encode, uint8, uint256, write\n"
+    )
+    run = "class A(Contract):\n    @write\n    def run(self) -> None:\n"
+
+    def declare(base: str, form: str, number: int) -> str:
+        records = [f"class S{index}({base}):\n    a: uint8\n" for index in range(number)]
+        uses = ["        " + form.format(index) + "\n" for index in range(number)]
+        return "".join([head, *records, run, *uses])
+
+    codecs = ["        x, y, d = self.msg.sender, self.block.number, b''\n"]
+    for number in range(100):
+        kinds = "".join(["xy"[number >> bit & 1] for bit in range(7)]) * 4
+        codecs.append(f"        d = abi_encode({', '.join(kinds)})\n")
+    sources = {
+        "structs": declare("Struct", "S{}(1)", 1_000),
+        "events": declare("Event", "self.emit(S{}(1))", 600),
+        "codecs": "".join([head, run, *codecs]),
+        "metering": read_standard("metering").decode(),
+    }
+    return [measure_ready(f"cold code of {name}", source) for name, source in sources.items()]
+
+
+def measure_ready(name: str, source: str) -> Measured:
+    arguments = abi.encode(["uint32", "int32"], [3_600, 0]) if "metering" in name else b""
+    selector = abi.selector("tariff_count()" if arguments else "run()")
+    state = State(NothingStored(), EMPTY_ROOT)
+    created = execute_creation(
+        state, BLOCK, make_message(CONTRACT, encode_payload(source.encode(), arguments))
+    )
+    assert created.status == "success", created
+    message = make_message(CONTRACT, selector)
+    program = cache.find_program(source.encode(), BLOCK.rules_version)
+    gas = GAS - execute_call(state, BLOCK, message).gas_left
+    gas += GAS_CODE_BYTE * len(source) + GAS_CODE_RECORD * program.declared
+
+    def call() -> None:
+        cache._programs.clear()
+        execute_call(state, BLOCK, message)
+
+    ns = least(call) * 1e9
+    return Measured(name, round(ns / gas, 2), ns, gas)

@@ -18,7 +18,7 @@ from ledger.genesis import Genesis
 from ledger.receipt import Receipt
 from ledger.store.memory import MemoryStore
 from ledger.transaction import Transaction
-from ledger.transition import apply_transaction, execute_block
+from ledger.transition import Called, apply_transaction, execute_block
 from node.isolation.contract_process import ContractProcess
 
 METERS = 100
@@ -66,8 +66,9 @@ class Lane:
 def apply(state: Any, context: Any, transactions: list[Transaction]) -> list[Receipt]:
     receipts: list[Receipt] = []
     gas = 0
+    called: Called = {}
     for one in transactions:
-        receipts.append(apply_transaction(state, context, one, gas))
+        receipts.append(apply_transaction(state, context, one, gas, called))
         gas = receipts[-1].cumulative_gas_used
     return receipts
 

@@ -28,7 +28,7 @@ from ledger.receipt import Receipt
 from ledger.state.state import State
 from ledger.store.sqlite import SqliteStore
 from ledger.transaction import Transaction, decode_transaction
-from ledger.transition import apply_transaction, execute_block
+from ledger.transition import Called, apply_transaction, execute_block
 
 ACCOUNTS = 200
 BLOCK = 200
@@ -115,8 +115,9 @@ def _import(chain: Chain, raws: list[bytes], now_s: int) -> dict[str, float]:
     began = clock()
     receipts: list[Receipt] = []
     gas = 0
+    called: Called = {}
     for one in transactions:
-        receipts.append(apply_transaction(state, context, one, gas))
+        receipts.append(apply_transaction(state, context, one, gas, called))
         gas = receipts[-1].cumulative_gas_used
         assert receipts[-1].status == 1, receipts[-1].output
     spent["execute"] = clock() - began

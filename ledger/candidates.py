@@ -12,7 +12,7 @@ from ledger.errors import InvalidBlock, InvalidTransaction
 from ledger.receipt import Receipt
 from ledger.state.state import State
 from ledger.transaction import Transaction
-from ledger.transition import TRANSACTIONS_MAX, apply_transaction
+from ledger.transition import TRANSACTIONS_MAX, Called, apply_transaction
 from ledger.types import Address
 
 BODY_BYTES_MAX = 2_000_000  # of a block; it travels in one frame between peers
@@ -32,6 +32,7 @@ def choose_transactions(
     refused: list[Refused] = []
     stopped: set[Address] = set()
     gas_used = size = 0
+    called: Called = {}
     for transaction in candidates:
         if transaction.sender in stopped:
             continue
@@ -39,12 +40,11 @@ def choose_transactions(
             context.gas_limit - gas_used < MIN_TRANSACTION_GAS
             or len(chosen) >= TRANSACTIONS_MAX
             or len(refused) >= SKIPPED_MAX
+            or size + len(transaction.raw) > BODY_BYTES_MAX
         ):
             break
-        if size + len(transaction.raw) > BODY_BYTES_MAX:
-            break
         try:
-            receipt = apply_transaction(state, context, transaction, gas_used)
+            receipt = apply_transaction(state, context, transaction, gas_used, called)
         except InvalidTransaction as error:
             # Without its frames, which hold this list and the state: a cycle of 0.7 kB for each.
             refused.append((transaction, error.with_traceback(None)))

@@ -11,8 +11,8 @@
     ├── ProofError               a Merkle proof or certificate that does not prove its claim
     ├── InvalidTransaction       the sender erred; `code` and `text` are those a geth user knows
     │   ├── WrongChainId, NonceTooLow, NonceTooHigh, InsufficientFunds, IntrinsicGasTooLow
-    │   ├── GasLimitExceeded, FeeTooLow, ReplacementUnderpriced, AlreadyKnown
-    │   └── PoolFull, NotPermitted, TransactionTooLarge
+    │   ├── GasLimitExceeded, CodeLimitExceeded, FeeTooLow, AlreadyKnown
+    │   └── ReplacementUnderpriced, PoolFull, NotPermitted, TransactionTooLarge
     ├── InvalidBlock             the proposer erred
     │   └── BlockNotYet          ahead of our clock: it waits and is never condemned
     ├── InvalidMessage           a validator or peer erred in what it says about a block
@@ -104,8 +104,14 @@ class IntrinsicGasTooLow(InvalidTransaction):
 
 
 class GasLimitExceeded(InvalidTransaction):
-    def __init__(self, gas: int, limit: int) -> None:
-        super().__init__(f"exceeds block gas limit: tx gas {gas}, limit {limit}")
+    text = "exceeds block gas limit: tx gas {}, limit {}"
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(self.text.format(size, limit))
+
+
+class CodeLimitExceeded(GasLimitExceeded):
+    text = "exceeds the block's room for code: {} bytes of sources called, limit {}"
 
 
 class FeeTooLow(InvalidTransaction):

@@ -18,8 +18,8 @@ from ledger.types import Hash32
 
 READY_BYTES_MAX = 64 << 20
 """Of memory for programs that are ready to run, with what calls made of them: a quarter of what a
-worker may take. Who pays nothing but a call's own price has code unpacked only past 100 of the
-largest contracts, whose deployments filled as many blocks."""
+worker may take. Past 100 of the largest contracts, whose deployments filled as many blocks, calls
+have code unpacked: bounded by the block, or paid, where one contract calls another."""
 PACKED_BYTES_MAX = 16 << 20
 """Of packed code: 600 of the largest contracts, thousands of common ones."""
 

@@ -20,6 +20,7 @@ from ledger.contract.door import CallStack, Door
 from ledger.contract.gas import (
     GAS_CALL,
     GAS_CODE_BYTE,
+    GAS_CODE_RECORD,
     GAS_DATA_WORD,
     GAS_SOURCE_BYTE,
     GAS_SOURCE_TOKEN,
@@ -136,11 +137,15 @@ def _execute(state: State, block: BlockContext, message: Message, stack: CallSta
     code_hash = state.get_code_hash(to)
     program = stack.loaded.get(code_hash)
     if program is None:
-        if stack.addresses:  # the outermost is paid with the transaction
-            message.gas -= GAS_CODE_BYTE * len(state.get_code(to))
-            if message.gas < 0:  # before anything is made ready
-                return _refuse(message.gas)
-        program = stack.loaded[code_hash] = _make_ready(state, to, code_hash, stack)
+        called = bool(stack.addresses)  # the outermost is bounded by the block
+        message.gas -= called * GAS_CODE_BYTE * len(state.get_code(to))
+        if message.gas < 0:  # before anything is made ready
+            return _refuse(message.gas)
+        program = _make_ready(state, to, code_hash, stack)
+        message.gas -= called * GAS_CODE_RECORD * program.declared
+        if message.gas < 0:
+            return _refuse(message.gas)
+        stack.loaded[code_hash] = program
     selector = message.data[:4]
     if selector not in program.selectors:
         return _refuse(message.gas - GAS_CALL)

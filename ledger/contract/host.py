@@ -90,23 +90,25 @@ class Host:
         return codec.encode(values)
 
     def abi_encode__(self, number: int, values: Any) -> bytes:
-        self.door__.charge(GAS_CODEC)
-        return self.encode__(self.program__.codecs[number], values)
+        codec = self.program__.codecs[number]
+        self.door__.charge(GAS_CODEC + codec.gas)
+        return self.encode__(codec, values)
 
     def abi_packed__(self, number: int, values: Any) -> bytes:
         """abi.encodePacked, at the price of abi.encode."""
         codec, door = self.program__.codecs[number], self.door__
+        door.charge(GAS_CODEC + codec.gas)
         words = codec.count_words(values, door.charge)
-        door.charge(GAS_CODEC + GAS_DATA_WORD * words)
+        door.charge(GAS_DATA_WORD * words)
         door.allocate(64 * words)
         return digests.encode_packed(codec.types, values, door.charge)
 
     def abi_decode__(self, number: int, data: bytes) -> Any:
         """Strictly; ill-formed data is a panic."""
-        door = self.door__
-        door.charge(GAS_CODEC + GAS_DATA_WORD * count_words(len(data)))
+        codec, door = self.program__.codecs[number], self.door__
+        door.charge(GAS_CODEC + codec.gas + GAS_DATA_WORD * count_words(len(data)))
         door.allocate(4 * len(data))
         try:
-            return self.program__.codecs[number].decode(data)
+            return codec.decode(data)
         except EncodingError:
             raise Panicked(PANIC_RANGE) from None

@@ -46,6 +46,7 @@ class Program:
         "codecs",
         "compiled",
         "constructor",
+        "declared",
         "entries",
         "env",
         "error_names",
@@ -68,6 +69,7 @@ class Program:
         """`size` is that of the source, in bytes."""
         model = compiled.model
         self.size = size
+        self.declared = len(model.structs) + len(model.events) + len(model.errors)
         self.used = 0
         self.places: list[tuple[int, int]] = []
         self.compiled, self.fields = compiled, model.fields

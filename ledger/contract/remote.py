@@ -99,6 +99,7 @@ class CallingHost(Host):
         gas: int | None,
     ) -> tuple[Outcome, Any]:
         entry = self.program__.remotes[interface, method]
+        self.door__.charge(entry.arguments.gas + entry.returns.gas)
         data = entry.selector + self.encode__(entry.arguments, arguments)
         static = entry.method.kind is Kind.VIEW
         return self._deliver(callee, value, data, gas, static, entry)

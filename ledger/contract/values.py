@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 from ledger.contract.door import TEXT_BYTES_MAX
-from ledger.contract.gas import GAS_COUNT_ITEM
+from ledger.contract.gas import GAS_CODEC_NODE, GAS_COUNT_ITEM
 from ledger.contract.handles import make_key_encoder
 from ledger.contract.layout import WORD_BYTES, get_value_size, name_value_type
 from ledger.contract.signals import PANIC_RANGE, PANIC_SIZE, Panicked
@@ -21,6 +21,7 @@ from ledger.contract.types import (
     StringType,
     StructType,
     ValueType,
+    count_nodes,
 )
 from ledger.crypto.keccak import keccak256
 from ledger.encoding import abi
@@ -50,10 +51,11 @@ def name_type(type: ValueType) -> str:
 class Values:
     """A list of types at a door: values out to bytes, range-checked, and bytes in to values."""
 
-    __slots__ = ("_codec", "_convert", "_counts", "_size", "_structs", "_words", "types")
+    __slots__ = ("_codec", "_convert", "_counts", "_size", "_structs", "_words", "gas", "types")
 
     def __init__(self, types: Sequence[ValueType], structs: Structs) -> None:
         self.types = tuple(types)
+        self.gas = GAS_CODEC_NODE * sum([count_nodes(type) for type in types])
         self._structs = structs
 
     def __getattr__(self, name: str) -> Any:

@@ -122,6 +122,7 @@ def encode_call(signature: str, values: Sequence[Any]) -> bytes:
     return selector(signature) + codec(signature_types(signature)).encode(values)
 
 
+@lru_cache(maxsize=_CODECS_KEPT)
 def _parse_whole(text: str) -> Kind:
     kind, position = _parse_type(text, 0, 0)
     if position != len(text):

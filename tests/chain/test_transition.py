@@ -4,6 +4,7 @@ import pytest
 
 from ledger.block import Block, Header
 from ledger.errors import (
+    CodeLimitExceeded,
     FeeTooLow,
     GasLimitExceeded,
     InsufficientFunds,
@@ -14,8 +15,9 @@ from ledger.errors import (
     NotPermitted,
     WrongChainId,
 )
-from ledger.genesis import GAS_LIMIT
+from ledger.genesis import GAS_LIMIT, GenesisContract
 from ledger.transaction import sign_transaction
+from ledger.transition import CODE_BYTES_MAX, execute_block
 from tests.chain.chains import (
     ACCOUNTS,
     CHAIN_ID,
@@ -25,6 +27,7 @@ from tests.chain.chains import (
     add_block,
     build,
     call,
+    commit,
     deployment,
     make_chain,
     transfer,
@@ -173,3 +176,40 @@ def test_a_false_header_is_refused_by_the_name_of_its_field(name: str) -> None:
     fields[name] = value + 1 if isinstance(value, int) else bytes(len(value) - 1) + b"\x01"
     with pytest.raises(InvalidBlock, match=f"wrong {name}"):
         make_chain().check(Block(Header(**fields), good.transactions), 2_000)
+
+
+def sized_contract(number: int, size: int) -> bytes:
+    head = b"from ledger.contract import Contract, uint8, view\nclass A(Contract):\n    @view\n"
+    body = b"    def run(self) -> uint8:\n        return %d\n#" % number
+    return (head + body).ljust(size, b"x")
+
+
+def test_a_block_calls_so_many_bytes_of_sources_and_no_more() -> None:
+    """Who called a thousand large contracts in turn had each made ready for 21,600 gas."""
+    size = 48_000
+    count = CODE_BYTES_MAX // size + 2
+    contracts = tuple(
+        GenesisContract(bytes([9, number]) * 10, sized_contract(number, size))
+        for number in range(count)
+    )
+    chain = make_chain(contracts=contracts)
+    nonces = dict.fromkeys((1, 2), 0)
+    calls = []
+    for contract in contracts:
+        for key in (1, 2):  # each twice: it counts once
+            calls.append(call(key, nonces[key], contract.address, "run()"))
+            nonces[key] += 1
+    calls.append(transfer(3, 0, ACCOUNTS[2]))  # whatever calls nothing has its place
+    built = build(chain, calls)
+    called = [one for one in built.block.transactions if one.to in {c.address for c in contracts}]
+    assert len(called) == 2 * (CODE_BYTES_MAX // size)
+    assert built.block.transactions[-1].to == ACCOUNTS[2]
+    assert [type(error) for _, error in built.refused] == [CodeLimitExceeded] * 2  # one a sender
+    left = calls[len(called) : -1]
+    state = chain.state_at()
+    context = chain._context(2_000, ACCOUNTS[0])
+    with pytest.raises(InvalidBlock, match="room for code"):
+        execute_block(state, context, calls[: len(called) + 1])
+    commit(chain, built)
+    after = build(chain, left)  # and the next block has room again
+    assert after.block.transactions == tuple(left)

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from ledger.contract import CallFailed, cache
+from ledger.contract import CallFailed, cache, values
 from ledger.contract.door import ALLOCATED_BYTES_MAX
-from ledger.contract.gas import GAS_CODE_BYTE
+from ledger.contract.gas import GAS_CODE_BYTE, GAS_CODE_RECORD, GAS_CODEC_NODE
 from ledger.contract.remote import CALL_DEPTH_MAX, GAS_KEPT_PART
 from ledger.contract.testing import Chain
 
@@ -327,7 +327,10 @@ def test_another_contract_s_code_is_paid_by_its_size_once_a_transaction(
     short = first.catch(second.address, 0, 10**6, sender="owner").gas_used
     more = first.catch(longer.address, 0, 10**6, sender="owner").gas_used
     # The two of one source share their code, which the transaction has entered already.
-    assert more - short == (len(NODE) + 10_001) * GAS_CODE_BYTE
+    declared = NODE.count("(Struct):") + NODE.count("(Event):") + NODE.count("(Revert):")
+    assert declared > 0
+    paid = (len(NODE) + 10_001) * GAS_CODE_BYTE + declared * GAS_CODE_RECORD
+    assert more - short == paid
 
 
 def test_at_the_deepest_the_parser_has_the_frames_it_was_promised(tmp_path: Path) -> None:
@@ -381,3 +384,55 @@ class Last(Contract):
         kept.pop((chain.state.get_code_hash(end.address), 1))
     rounds = CALL_DEPTH_MAX - 2
     assert first.poke_back(second.address, rounds, sender="owner").returned == 31
+
+
+CODING = """
+from ledger.contract import (
+    Contract, Interface, Struct, abi_decode, abi_encode, address, uint8, uint256, write
+)
+
+
+class Pair(Struct):
+    a: uint8
+    b: uint256
+
+
+class Peer(Interface):
+    @write
+    def swap(self, pair: Pair, more: list[uint8]) -> uint256: ...
+
+
+class Coding(Contract):
+    @write
+    def encode(self) -> bytes:
+        return abi_encode(Pair(1, 2), self.block.number)
+
+    @write
+    def decode(self) -> uint8:
+        pair, more = abi_decode(abi_encode(Pair(1, 2), self.block.number), Pair, uint256)
+        return pair.a
+
+    @write
+    def ask(self, peer: address) -> uint256:
+        return Peer(peer).swap(Pair(1, 2), [uint8(3)])
+
+    @write
+    def swap(self, pair: Pair, more: list[uint8]) -> uint256:
+        return pair.b
+"""
+
+
+def test_a_type_that_is_named_pays_for_its_codec(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is not kept, it takes 3 us for each member of each struct that is named."""
+    used = []
+    for price in (GAS_CODEC_NODE, GAS_CODEC_NODE + 1_000):
+        monkeypatch.setattr(values, "GAS_CODEC_NODE", price)
+        (tmp_path / "coding.py").write_text(f"{CODING}# {price}\n")
+        chain = Chain()
+        made, other = (chain.deploy(tmp_path / "coding.py") for _ in range(2))
+        calls = [made.encode(), made.decode(), made.ask(other.address)]
+        used.append([receipt.gas_used for receipt in calls])
+    more = [b - a for a, b in zip(*used, strict=True)]
+    assert more == [4_000, 8_000, 6_000]  # a pair is three types, what it is of and itself
