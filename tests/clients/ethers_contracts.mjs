@@ -60,6 +60,23 @@ seen.microgrid = [
   await refused(grid.connect(third).addProducer.staticCall(third.address, "roof")),
 ];
 
+// The published calls, by an interface that was not made from this contract.
+const published = (who) => new ethers.Contract(grid.target, [
+  "function availableEnergyAdvert(uint256 energyWh, uint256 proposedPrice)",
+  "function requestForEnergy(uint256 energyWh, uint256 advertTime, uint256 proposedPrice, address producer) payable",
+], who);
+await write(grid, grid.connect(other).addProducer(third.address, "roof"));
+seen.published = [await write(grid, grid.connect(third).storeEnergy(5000n))];
+seen.published.push(await write(grid, published(third).availableEnergyAdvert(4000n, 1000n)));
+const [time] = await grid.advertsOf(third.address);
+const buyer = ethers.Wallet.createRandom().connect(http);
+await (await owner.sendTransaction({ to: buyer.address, value: 10n ** 18n })).wait();
+await write(grid, grid.connect(other).addConsumer(buyer.address, "flat"));
+seen.published.push(
+  await write(grid, published(buyer).requestForEnergy(1500n, time, 1000n, third.address, { value: 2000n })),
+  (await http.getBalance(grid.target)).toString(),
+);
+
 const channels = await deploy("payment_channel");
 const until = Math.floor(Date.now() / 1000) + 86400;
 seen.channel = [
@@ -81,11 +98,20 @@ seen.billing = [
 ];
 
 const metering = await deploy("metering", 3600, 0);
+await write(metering, metering.enrol(other.address, third.address));
+seen.metering = [
+  await write(metering, metering.connect(other).recordMany(400000, [1250n, 0n], [0n, 30n], [1, 1])),
+  await refused(metering.connect(other).record.staticCall(400001, 5n, 0n, 1)),
+  (await metering.usageOfMonth(third.address, await metering.monthOf(await metering.dayOf(400000)))).join(),
+];
 const auction = await deploy("double_auction", await metering.getAddress(), 900, 7200, 1000n, 500000n);
 seen.auction = [
   await write(auction, auction.deposit({ value: 1000000n })),
   await refused(auction.place.staticCall(1, other.address, 100n, 5)),
   (await auction.balanceOf(owner.address)).toString(),
+  await write(auction, auction.connect(third).deposit({ value: 10n ** 9n })),
+  await write(auction, auction.connect(third).place(4000000, other.address, -1000n, 5)),
+  await refused(auction.release.staticCall(4000000, other.address)),
 ];
 http.destroy();
 console.log(JSON.stringify(seen));

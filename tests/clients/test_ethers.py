@@ -56,8 +56,17 @@ def test_ethers_works_with_every_contract(devnet: Devnet, tmp_path: Path) -> Non
         "wattcoin": [["Transfer"], "ERC20InsufficientBalance", "5"],
         "permit": [["Approval"], True],
         "microgrid": [["RegulatorAdded"], "NotAllowed"],
+        "published": [["EnergyStored"], ["EnergyAdvertised"], ["EnergyRequested"], "1500"],
         "channel": [["Opened"], "NotRecipient", "1000"],
         "closed": ["Closed"],
         "billing": [["Enrolled"], "Unauthorized", "10000"],
-        "auction": [["Deposited"], "GateClosed", "1000000"],
+        "metering": [["Recorded", "Recorded"], "AlreadyRecorded", "1250,30,2"],
+        "auction": [
+            ["Deposited"],
+            "GateClosed",
+            "1000000",
+            ["Deposited"],
+            ["Placed"],
+            "NothingToRelease",
+        ],
     }

@@ -19,6 +19,9 @@ SHOWN = {
                  "OldCounter(0x", "Used", "Exhausted", "supply allowed: False"],
     "billing": ["Deposited", "Unauthorized(0x", "Billed", "ReadingRejected", "Disconnected",
                 "Reconnected", "bill [6, 17760, 2] rejected 1"],
+    "metering": ["TariffSet", "TermsSet", "Recorded", "AlreadyRecorded(0x", "NotEnrolled(0x",
+                 "Unauthorized(0x", "'reason': 'the display says so'", "MeterReplaced",
+                 "RegisterChanged", "import, export [", "MonthOpen("],
     "double_auction": ["GateClosed(", "NotYourMeter(0x", "Placed", "GateOpen(",
                        "'step': 200, 'volumeWh': 1500", "got -1500 Wh", "NotMetered(0x"],
 }  # fmt: skip
