@@ -265,6 +265,62 @@ def test_a_withdrawn_order_frees_its_coins_and_leaves_the_book(market):
         market.auction.settle(PERIOD, HOMES[0], sender=OPERATOR)
 
 
+# What other markets failed on (gridlab-d issues 485, 468 and 487; pymarket issue 25).
+
+
+def test_equal_sellers_sell_the_same_share_each(market):
+    market.place(0, 1_000, 9)
+    for seller in (1, 2, 3):
+        market.place(seller, -700, 5)
+    market.clear()
+    assert market.auction.result(PERIOD)[1:] == (7 * STEP_WEI, 1_000)
+    assert market.traded()[:4] == [1_000, -333, -333, -333]  # the last watt-hour is the operator's
+
+
+def test_equal_buyers_buy_the_same_share_each(market):
+    market.place(0, -1_000, 5)
+    for buyer in (1, 2, 3):
+        market.place(buyer, 700, 9)
+    market.clear()
+    assert market.auction.result(PERIOD)[1:] == (7 * STEP_WEI, 1_000)
+    assert market.traded()[:4] == [-1_000, 334, 334, 334]
+
+
+def test_equal_on_both_sides_at_one_price(market):
+    for home in range(4):
+        market.place(home, 500 if home < 2 else -500, 6)
+    market.clear()
+    assert market.auction.result(PERIOD)[1:] == (6 * STEP_WEI, 1_000)
+    assert market.traded()[:4] == [500, 500, -500, -500]
+
+
+@pytest.mark.parametrize("quantity_wh", [800, -800], ids=["only buyers", "only sellers"])
+def test_one_side_alone_trades_nothing_and_gets_all_back(market, quantity_wh):
+    for home in range(3):
+        market.place(home, quantity_wh, 5 + home)
+    cleared = (Stage.CLEARED, 0, 0)
+    market.clear()
+    assert market.auction.result(PERIOD) == cleared
+    for home in HOMES[:3]:  # no meter is waited for
+        settled = market.auction.settle(PERIOD, home, sender=OPERATOR)
+        assert settled.events == [Settled(home, PERIOD, 0, 0, 0, 0, 0)]
+        assert market.auction.balance_of(home) == COINS
+    assert market.auction.surplus() == 0
+
+
+def test_prices_that_do_not_cross_trade_nothing(market):
+    market.place(0, 1_000, 5)
+    market.place(1, -1_000, 6)
+    market.clear()
+    assert market.auction.result(PERIOD) == (Stage.CLEARED, 0, 0)
+    assert market.traded() == [0] * 8
+
+
+def test_an_hour_without_orders_is_cleared_too(market):
+    assert market.clear() == 1
+    assert market.auction.result(PERIOD) == (Stage.CLEARED, 0, 0)
+
+
 MOVING = HOMES[:3]
 
 
