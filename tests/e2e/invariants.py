@@ -19,7 +19,7 @@ DESCRIPTORS_MAX = 150
 
 def check_town(town: Town, load: Load, *, evidence: bool = False) -> int:
     """S1 to S5 and R, on a network that has healed; the first node is stopped for S4. How many
-    votes were looked at."""
+    votes were held against each other: never none."""
     load.stop()
     assert load.receipts, "the load saw no receipt"
     assert not load.unexpected, load.unexpected[:5]

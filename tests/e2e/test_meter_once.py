@@ -249,13 +249,15 @@ def cut_off_for_a_day(meter: MeterProcess, chance: random.Random) -> None:
     meter.grid.relay.mend()
 
 
-def check_chain(grid: Grid, key: bytes, expected: Expected) -> None:
-    """Every period once, no reverted transaction, every watt-hour, in events and in state."""
+def check_chain(grid: Grid, key: bytes, expected: Expected) -> Expected:
+    """Every period once, no reverted transaction, every watt-hour, in events and in state; what
+    the events say."""
     url, meter = grid.url(0), address_of(key)
     recorded = recorded_by(url, grid.contract, meter)
     periods = [period for period, *_ in recorded]
     assert len(periods) == len(set(periods)), "a period is on chain twice"
-    assert {period: (*rest,) for period, *rest in recorded} == expected
+    told = {period: (*rest,) for period, *rest in recorded}
+    assert told == expected
     receipts = receipts_of(url, meter)
     assert receipts
     assert [one["transactionHash"] for one in receipts if one["status"] != "0x1"] == []
@@ -265,9 +267,11 @@ def check_chain(grid: Grid, key: bytes, expected: Expected) -> None:
     for kind in (0, 1):
         in_file = sum(values[kind] for values in expected.values())
         assert sum(values[1 + kind] for values in recorded) == in_file
+    return told
 
 
-def play(folder: Path, sources: list[Source], kills: int) -> None:
+def play(folder: Path, sources: list[Source], kills: int) -> list[Expected]:
+    """What is on chain of each meter in the end."""
     seed = secrets.randbelow(2**32)
     print(f"seed {seed}")
     chance = random.Random(seed)
@@ -281,8 +285,8 @@ def play(folder: Path, sources: list[Source], kills: int) -> None:
         assert done < sum(len(one.expected) for one in sources), "it ended before the last kill"
         meter.start()
         meter.await_end()
-        for key, source in zip(meter.keys, sources, strict=True):
-            check_chain(grid, key, source.expected)
+        pairs = zip(meter.keys, sources, strict=True)
+        return [check_chain(grid, key, source.expected) for key, source in pairs]
 
 
 @pytest.mark.timeout(600)
@@ -294,7 +298,8 @@ def play(folder: Path, sources: list[Source], kills: int) -> None:
 def test_a_meter_killed_and_cut_off_records_each_period_once(
     tmp_path: Path, kills: int, speed: int
 ) -> None:
-    play(tmp_path, [one_house(tmp_path, speed)], kills)
+    house = one_house(tmp_path, speed)
+    assert play(tmp_path, [house], kills) == [house.expected]
 
 
 @pytest.mark.timeout(600)
@@ -306,7 +311,8 @@ def test_a_meter_killed_and_cut_off_records_each_period_once(
 def test_two_meters_in_one_process_record_each_period_once(
     tmp_path: Path, kills: int, speed: int
 ) -> None:
-    play(tmp_path, two_houses(tmp_path, speed), kills)
+    houses = two_houses(tmp_path, speed)
+    assert play(tmp_path, houses, kills) == [house.expected for house in houses]
 
 
 def test_the_counter_counts_a_known_file() -> None:

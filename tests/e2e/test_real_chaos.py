@@ -18,7 +18,8 @@ SHORT_S = 8
 DEEP_S = float(os.environ.get("CHAOS_S", HOUR_S))
 
 
-def play(folder: Path, nodes: int, seconds: float, *, wired: bool) -> None:
+def play(folder: Path, nodes: int, seconds: float, *, wired: bool) -> int:
+    """Chaos for so long, then every invariant; how many votes were held against each other."""
     seed = int(os.environ.get("CHAOS_SEED", secrets.randbelow(2**32)))
     print(f"CHAOS_SEED={seed}", flush=True)
     with run_town(folder / "town", nodes, wired=wired) as town:
@@ -40,15 +41,16 @@ def play(folder: Path, nodes: int, seconds: float, *, wired: bool) -> None:
             "block executes again; no node was restarted by hand.",
             flush=True,
         )
+        return votes
 
 
 @pytest.mark.timeout(300)
 def test_a_few_seconds_of_kills_and_freezes(tmp_path: Path) -> None:
     """On loopback, where no rights are needed: no cuts."""
-    play(tmp_path, 4, SHORT_S, wired=False)
+    assert play(tmp_path, 4, SHORT_S, wired=False) > 0
 
 
 @pytest.mark.deep
 @pytest.mark.timeout(0)
 def test_an_hour_of_kills_freezes_and_cuts(tmp_path: Path) -> None:
-    play(tmp_path, int(os.environ.get("CHAOS_NODES", "4")), DEEP_S, wired=True)
+    assert play(tmp_path, int(os.environ.get("CHAOS_NODES", "4")), DEEP_S, wired=True) > 0
