@@ -77,6 +77,7 @@ def test_a_node_that_moved_is_reached_where_another_saw_it(tmp_path: Path) -> No
         await until(lambda: a.network.peers)
         await c.start(a, moved)
         await until(lambda: b.address in c.network.peers)
+        assert ("127.0.0.1", b.port) in c.network.addresses.find(b.address)
         for node in (a, b, c):
             await node.stop()
 
@@ -123,6 +124,7 @@ def test_a_node_that_is_in_no_file_is_found_again_after_a_restart(tmp_path: Path
         await a.stop()
         await a.start(store=store)
         await until(lambda: a.network.peers)
+        assert ("127.0.0.1", b.port) in a.network.addresses.find(b.address)
         await a.stop()
         await b.stop()
 

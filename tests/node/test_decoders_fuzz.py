@@ -144,14 +144,15 @@ def mutate(data: bytes, changes: list[tuple[str, int, bytes]]) -> bytes:
     return data
 
 
-def hold(decode: Callable[[bytes], object], data: bytes) -> None:
-    """It answers, or refuses in its own words; anything else would end a task of the node."""
+def find_seconds(decode: Callable[[bytes], object], data: bytes) -> float:
+    """It answers, or refuses in its own words; anything else would end a task of the node. How
+    long that kept the processor."""
     started = time.process_time()
     try:
         decode(data)
     except (LedgerError, PeerError) as error:
         assert str(error)
-    assert time.process_time() - started < SECONDS_MAX
+    return time.process_time() - started
 
 
 @pytest.mark.parametrize("name", DECODERS)
@@ -169,13 +170,13 @@ def test_a_changed_message_is_read_or_refused(
     name: str, changes: list[tuple[str, int, bytes]]
 ) -> None:
     decode, good = DECODERS[name]
-    hold(decode, mutate(good, changes))
+    assert find_seconds(decode, mutate(good, changes)) < SECONDS_MAX
 
 
 @given(name=NAMES, data=st.binary(max_size=400))
 @settings(max_examples=QUICK // 2, deadline=None)
 def test_any_bytes_are_read_or_refused(name: str, data: bytes) -> None:
-    hold(DECODERS[name][0], data)
+    assert find_seconds(DECODERS[name][0], data) < SECONDS_MAX
 
 
 @pytest.mark.deep
@@ -187,7 +188,7 @@ def test_a_changed_message_is_read_or_refused_for_long(
     name: str, changes: list[tuple[str, int, bytes]]
 ) -> None:
     decode, good = DECODERS[name]
-    hold(decode, mutate(good, changes))
+    assert find_seconds(decode, mutate(good, changes)) < SECONDS_MAX
 
 
 @pytest.mark.parametrize("name", DECODERS)
@@ -198,4 +199,4 @@ def test_a_changed_message_is_read_or_refused_for_long(
     ids=["deep", "wide", "lengths", "rlp wide", "rlp long", "map", "bytes"],
 )  # fmt: skip
 def test_bombs_are_cheap(name: str, bomb: bytes) -> None:
-    hold(DECODERS[name][0], bomb)
+    assert find_seconds(DECODERS[name][0], bomb) < SECONDS_MAX

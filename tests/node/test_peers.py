@@ -154,6 +154,7 @@ def test_two_nodes_that_dial_each_other_end_with_one_connection(tmp_path: Path) 
         await until(have_been_for_long)
         a.network.broadcast(Kind.CONSENSUS, b"vote")
         await until(lambda: b.host.frames)
+        assert b.host.frames == [(a.address, Kind.CONSENSUS, [b"vote"])]
         await a.stop()
         await b.stop()
 
@@ -208,6 +209,7 @@ def test_a_peer_that_restarts_is_found_again(tmp_path: Path) -> None:
             await until(lambda: not b.network.peers)
             await a.start(port=port)
         await until(lambda: b.network.peers and a.network.peers)
+        assert b.host.connected[:3] == [a.address] * 3
         await b.stop()
         await a.stop()
 
@@ -239,6 +241,7 @@ def test_who_is_taken_off_the_list_is_sent_away(tmp_path: Path) -> None:
         a.network.recheck(lambda address: address in a.host.allowed)
         await until(lambda: not a.network.peers)
         await until(lambda: "no longer on the list" in b.stream.getvalue())
+        assert not a.network.peers
         await b.stop()
         await a.stop()
 
@@ -512,6 +515,7 @@ def test_a_stranger_may_send_no_more_than_a_handshake_takes(tmp_path: Path) -> N
             bomb = b"\xdd" + (3_000).to_bytes(4, "big") + b"\x90" * 3_000
             await raw.socket.send_bytes(bomb)
             await until(lambda: "a frame of 3005 bytes, at most" in a.stream.getvalue())
+        assert not a.host.connected
         await a.stop()
 
     play(story)
@@ -531,6 +535,8 @@ def test_an_oversized_frame_and_a_text_end_the_connection(tmp_path: Path, text: 
                     await raw.socket.send_bytes(b"\0" * (FRAME_BYTES_MAX + 1))
             await until(lambda: a.network.scores.seconds_left(ADDRESSES[1]) > 0)
             await until(lambda: not a.network.peers)
+        assert a.host.connected == [ADDRESSES[1]]
+        assert a.host.frames == []
         await a.stop()
 
     play(story)

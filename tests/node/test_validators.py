@@ -321,3 +321,4 @@ def test_a_lone_validator_gets_a_second_and_leaves_it_alone(make_local_network: 
     administrate(network, "removeValidator(address)", network.members[0].address)
     network.stop(0)
     pay(network, 6, index=second)
+    assert network.nodes[second].chain.validators == (address,)
