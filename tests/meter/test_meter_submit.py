@@ -213,6 +213,7 @@ def test_a_gap_is_not_closed_by_a_batch(tmp_path: Path) -> None:
         world.start()
         await world.until_settled()
         world.check(with_gap)
+        assert world.chain.batches == [10, 20, 18]
 
     play(tmp_path, story)
 
@@ -573,6 +574,7 @@ def test_a_refusal_is_told_and_tried_again(tmp_path: Path) -> None:
         world.nodes[0].refuse_send = None
         await world.until_settled()
         world.check(RECORDS[:2])
+        assert len(set(world.chain.sent)) == 1, "the same bytes each time"
 
     play(tmp_path, story)
 

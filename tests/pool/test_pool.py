@@ -461,18 +461,24 @@ class PoolAgainstPlainModel(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 6))
     def include(self, count):
-        self.world.include(self.world.pending(count))
+        included = self.world.pending(count)
+        self.world.include(included)
+        assert {one.hash for one in included}.isdisjoint(self.world.pool.hashes())
 
     @rule(account=st.integers(1, 5), count=st.integers(1, 3))
     def include_from_elsewhere(self, account, count):
         nonce = self.world.nonce(account.to_bytes(20, "big"))
-        self.world.include([make(account, nonce + step, value=7) for step in range(count)])
+        included = [make(account, nonce + step, value=7) for step in range(count)]
+        self.world.include(included)
+        own = [self.world.pool.get(one) for one in self.world.pool.hashes()]
+        assert all(one.nonce >= nonce + count for one in own if one.sender == included[0].sender)
 
     @precondition(lambda self: self.world.pool.size)
     @rule(data=st.data())
     def drop(self, data):
         chosen = data.draw(st.sampled_from(self.world.pool.hashes()))
         self.world.pool.drop_invalid(self.world.pool.get(chosen))
+        assert chosen not in self.world.pool.hashes()
 
     @invariant()
     def indexes_agree(self):

@@ -100,6 +100,7 @@ class TrieLife(RuleBasedStateMachine):
         if is_executed:
             self.trie.commit()
         root = rebuilt(self.stored)[0]
+        assert root == oracle_root(self.stored)
         self.model = dict(self.stored)
         self.trie = Trie(self.store, b"", root, self.cache)
 
