@@ -113,9 +113,9 @@ def wrong_digest_proposed_again() -> Iterator[None]:
 @contextmanager
 def f_plus_1_seals_suffice() -> Iterator[None]:
     def accept(place: Any, block: Any, certificate: Any, *, signatures: bool) -> None:
-        weak = lambda n: (n - 1) // 3 + 1  # noqa: E731
-        with mock.patch.object(justification, "quorum", weak):
-            check(place, block, certificate, signatures=signatures)
+        weak = replace(place)
+        vars(weak)["quorum"] = place.faults + 1
+        check(weak, block, certificate, signatures=signatures)
 
     check = justification.check_certificate
     with mock.patch("ledger.consensus.qbft.check_certificate", accept):
