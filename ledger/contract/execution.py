@@ -138,7 +138,8 @@ def _execute(state: State, block: BlockContext, message: Message, stack: CallSta
     program = stack.loaded.get(code_hash)
     if program is None:
         called = bool(stack.addresses)  # the outermost is bounded by the block
-        message.gas -= called * GAS_CODE_BYTE * len(state.get_code(to))
+        if called:
+            message.gas -= GAS_CODE_BYTE * len(state.get_code(to))
         if message.gas < 0:  # before anything is made ready
             return _refuse(message.gas)
         program = _make_ready(state, to, code_hash, stack)
