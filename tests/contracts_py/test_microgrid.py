@@ -388,6 +388,53 @@ def test_a_consumer_that_refuses_its_coin_locks_nobodys_energy(offered, chain, t
     assert chain.balance(OTHER) == 2_000
 
 
+RELAY = '''
+"""Calls the next of a row of its like; the last one asks for the refund."""
+
+from ledger.contract import Contract, Interface, address, uint256, write
+
+
+class Grid(Interface):
+    @write
+    def refund(self, purchase_id: uint256) -> None: ...
+
+
+class Next(Interface):
+    @write
+    def go(self, grid: address) -> None: ...
+
+
+class Relay(Contract):
+    _next: address
+
+    def __init__(self, next_: address) -> None:
+        self._next = next_
+
+    @write
+    def go(self, grid: address) -> None:
+        if self._next == grid:
+            Grid(grid).refund(0)
+        else:
+            Next(self._next).go(grid)
+'''
+
+
+def test_who_asks_from_ten_contracts_deep_takes_nobodys_refund(offered, chain, tmp_path: Path):
+    """There the coin cannot be sent: it waits, and whose it is need not know how to fetch it."""
+    file = tmp_path / "relay.py"
+    file.write_text(RELAY.lstrip())
+    first = offered
+    for _ in range(9):
+        first = chain.deploy(file, first.address, sender=OTHER)
+    buy(offered, 2_000)
+    chain.timestamp = NOW + DELIVERY_S
+    first.go(offered.address, sender=OTHER)
+    assert offered.purchase(0).stage == Stage.REFUNDED
+    assert (chain.balance(CONSUMER), offered.unclaimed(CONSUMER)) == (COINS - 2_000, 2_000)
+    assert offered.give_again(CONSUMER, sender=OTHER).events == [Claimed(CONSUMER, CONSUMER, 2_000)]
+    assert chain.balance(CONSUMER) == COINS
+
+
 @pytest.fixture
 def token(chain, tmp_path: Path):
     file = tmp_path / "bare.py"
