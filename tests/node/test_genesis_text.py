@@ -1,26 +1,18 @@
 """The network file: what is written is read back, and what is wrong is named."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from ledger.crypto.address import to_checksum
 from ledger.errors import GenesisError
-from ledger.genesis import NETWORK_CONTRACT, Genesis, GenesisContract, Override
+from ledger.genesis import Override
 from node.genesis_text import dump_genesis, read_genesis
+from tests.chain_data.test_genesis import GENESIS as STREET
+from tests.chain_data.test_genesis import MEMBER, OTHER
 
-MEMBER = b"\1" * 20
-OTHER = b"\2" * 20
-GENESIS = Genesis(
-    name="street",
-    chain_id=1947,
-    timestamp=1_700_000_000,
-    validators=(MEMBER, OTHER),
-    block_period_ms=0,
-    simulated=True,
-    alloc={MEMBER: 10**30, OTHER: 0},
-    contracts=(GenesisContract(NETWORK_CONTRACT, b"class Network: ...\n", b"\1\2"),),
-)
+GENESIS = replace(STREET, block_period_ms=0, simulated=True)
 
 
 def test_what_is_written_is_read_back():

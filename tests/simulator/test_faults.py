@@ -347,19 +347,25 @@ def test_fault_16_the_proposer_sends_to_few_or_to_nobody(told: str) -> None:
         live(world)
 
 
+def read_first_vote(frame: bytes, proposed: dict[int, bytes]) -> Vote | None:
+    """The vote in a frame, if it is for block 1; whose proposals are noted by their rounds."""
+    message = consensus(frame)
+    if message is None or message.vote.height != 1:
+        return None
+    vote = message.vote
+    if vote.kind is Kind.PROPOSAL and vote.digest is not None:
+        proposed[vote.round] = vote.digest
+    return vote
+
+
 def test_fault_17_prepared_in_a_round_and_decided_in_the_next() -> None:
     with realm() as world:
         start_all(world)
         proposed: dict[int, bytes] = {}
 
         def passes(source: Machine, target: Machine, frame: bytes) -> bool:
-            message = consensus(frame)
-            if message is None or message.vote.height != 1:
-                return True
-            vote = message.vote
-            if vote.kind is Kind.PROPOSAL and vote.digest is not None:
-                proposed[vote.round] = vote.digest
-            return not (vote.kind is Kind.COMMIT and vote.round == 0)
+            vote = read_first_vote(frame, proposed)
+            return vote is None or (vote.kind, vote.round) != (Kind.COMMIT, 0)
 
         world.passes = passes
         world.submit(world.machines[0], transfer(SENDERS[1], 0))
@@ -376,12 +382,9 @@ def test_fault_18_of_two_prepared_blocks_the_higher_round_wins() -> None:
         proposed: dict[int, bytes] = {}
 
         def passes(source: Machine, target: Machine, frame: bytes) -> bool:
-            message = consensus(frame)
-            if message is None or message.vote.height != 1:
+            vote = read_first_vote(frame, proposed)
+            if vote is None:
                 return True
-            vote = message.vote
-            if vote.kind is Kind.PROPOSAL and vote.digest is not None:
-                proposed[vote.round] = vote.digest
             if vote.kind is Kind.PREPARE and vote.round < 2:
                 return target.name == "AB"[vote.round]  # A prepares in round 0, B in round 1
             change = vote.kind is Kind.ROUND_CHANGE
