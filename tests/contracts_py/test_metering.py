@@ -3,6 +3,7 @@
 import calendar
 
 import pytest
+from eth_abi import encode
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,8 +26,11 @@ from contracts_py.metering import (
     ZeroAddress,
 )
 from ledger.contract.artifact import build_artifact
+from ledger.contract.execution import execute_call
+from ledger.contract.messages import Message
 from ledger.contract.testing import Chain, Unauthorized
 from ledger.crypto.address import ZERO_ADDRESS
+from ledger.encoding.abi import selector
 from tests.contracts_py.metering_model import Model, round_half_up
 from tests.contracts_py.sources import read_contract
 from tests.contracts_py.stories import (
@@ -145,6 +149,20 @@ def test_a_gap_is_told_when_it_is_passed_and_late_readings_fill_it(metering):
         [1, 0, 0, 1, 1],
         [True, False, False, True, True],
     )
+
+
+def test_an_outage_leaves_hours_unrecorded_and_no_energy_is_negative(metering, chain):
+    """An hour that nobody measured is no zero, and a total never falls after it."""
+    metering.record(FIRST, 1_200, 0, 1, sender=METER)
+    metering.record(FIRST + 5, 300, 0, 1, sender=METER)
+    assert metering.readings(METER, FIRST, 6)[3] == [True, False, False, False, False, True]
+    for imported, exported in ((-900, 0), (0, -1)):
+        words = ["uint32", "int256", "int256", "uint8"]
+        data = encode(words, [FIRST + 6, imported, exported, 1])
+        signature = selector("record(uint32,uint64,uint64,uint8)")
+        message = Message(METER, metering.address, 0, signature + data, 10**6, False, METER, 0)
+        assert chain.execute(execute_call, message).status == "revert"
+    assert metering.usage_of_month(HOUSE, JUNE) == (1_500, 0, 2)
 
 
 def test_an_implausible_reading_is_kept_counted_and_told(metering):
