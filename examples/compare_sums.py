@@ -20,6 +20,7 @@ NOMINAL_V = 220
 
 
 def ask(url: str, method: str, *params: object) -> object:
+    """A node's answer; ends the program where there is none."""
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
     request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
     try:
@@ -54,6 +55,7 @@ def sum_on_chain(url: str, contract: str, household: dict[str, object]) -> tuple
 
 
 def main(folder: Path) -> int:
+    """Print both sums of each household of a kept demo; 1 where any differ, else 0."""
     demo = json.loads((folder / "demo.json").read_text())
     url = demo["rpc"][0]
     print(f"{'household':<18}{'month':<10}{'file Wh':>12}{'chain Wh':>12}{'records':>9}")

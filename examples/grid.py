@@ -29,6 +29,7 @@ def send(contract: Any, call: Any, sender: str, value: int = 0) -> list[tuple[st
 
 
 def read_events(contract: Any, receipt: Any) -> list[tuple[str, dict[str, Any]]]:
+    """The contract's events in a receipt as (name, arguments), in order."""
     found = []
     for log in receipt["logs"]:
         if log["address"] == contract.address:

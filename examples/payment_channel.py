@@ -21,6 +21,7 @@ node.eth.wait_for_transaction_receipt(
 
 
 def transact(call: Any, **fields: Any) -> Any:
+    """Send a call with the household's key, wait until it is final; its events."""
     nonce = node.eth.get_transaction_count(home.address)
     built = call.build_transaction({"from": home.address, "nonce": nonce, **fields})
     sent = node.eth.send_raw_transaction(home.sign_transaction(built).raw_transaction)

@@ -30,7 +30,13 @@ ELSEWHERE = {
     "33 eth_getLogs over everything: JSON-RPC's": ("node/test_rpc_methods.py",),
     "34 eth_call in a loop: JSON-RPC's": ("node/test_rpc_methods.py", "node/test_rpc_server.py"),
     "9 and 11, the bytes of SQLite's files": ("store/test_durability.py",),
-    "9, 12, 39, 40 with real processes": ("e2e/test_bad_days.py",),
+    "real processes, of which e2e/faults.py has all forty by number": (
+        "e2e/test_bad_days.py",
+        "e2e/test_real_days.py",
+        "e2e/test_real_failpoints.py",
+        "e2e/test_real_links.py",
+        "e2e/test_real_work.py",
+    ),
 }
 """Why a fault, or a part of one, is not here, and where it is tested instead."""
 
