@@ -95,8 +95,9 @@ class Mining:
             process.stdin.close()
             try:
                 await asyncio.wait_for(process.wait(), STOP_S)
-            except TimeoutError:
+            except TimeoutError:  # it is the last to run on a busy machine
                 process.kill()
+                await process.wait()
 
     def _hear(self, words: list[str]) -> None:
         if words[0] == "found":

@@ -39,6 +39,8 @@ class SenderProcess:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._process: Process | None = None
+        self._resting: Process | None = None
+        """The one before, which ends by itself."""
         self._starting = asyncio.Lock()
         self._reading = asyncio.Lock()
         self._failed = False
@@ -61,11 +63,13 @@ class SenderProcess:
 
     async def stop(self) -> None:
         """End the process, if there is one; it is gone when this returns."""
-        process, self._process = self._process, None
-        if process is not None:
-            with suppress(ProcessLookupError):
-                process.kill()  # it holds nothing
-            await process.wait()
+        processes = (self._process, self._resting)
+        self._process = self._resting = None
+        for process in processes:
+            if process is not None:
+                with suppress(ProcessLookupError):
+                    process.kill()  # it holds nothing
+                await process.wait()
 
     async def _ask(self, transactions: Sequence[Transaction]) -> None:
         try:
@@ -100,7 +104,7 @@ class SenderProcess:
         """Nothing was asked since: let it go."""
         if asked == self._asked and self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
-            self._process = None
+            self._resting, self._process = self._process, None
 
 
 async def _start() -> Process:

@@ -57,7 +57,7 @@ class LocalNetwork:
         self.thread = threading.Thread(target=self.loop.run_forever, name="nodes")
         self.thread.start()
 
-    def run(self, work: Coroutine[Any, Any, T], timeout_s: float = 30) -> T:
+    def run(self, work: Coroutine[Any, Any, T], timeout_s: float = 120) -> T:
         """Run a coroutine on the nodes' loop."""
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout_s)
 

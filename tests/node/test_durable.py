@@ -74,13 +74,14 @@ def can_trace() -> bool:
 
 @pytest.mark.skipif(not can_trace(), reason="strace is not here, or may not trace")
 def test_nothing_is_sent_while_a_record_or_a_block_is_not_synced(tmp_path: Path) -> None:
+    ports = free_ports(4)
     made = create_network(
         tmp_path / "net",
         nodes=2,  # a quorum of two is both: no block without the traced one's vote
         alloc=dict.fromkeys(ACCOUNTS, BALANCE_WEI),
         block_period_ms=0,
-        rpc_ports=free_ports(2),
-        peer_ports=free_ports(2),
+        rpc_ports=ports[:2],
+        peer_ports=ports[2:],
         settings={"store.flush_blocks": 4},
     )
     network = Traced(made.members)

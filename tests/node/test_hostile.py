@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -31,7 +32,10 @@ from node.peers.scores import Scores
 from tests.node.conftest import LocalNetwork
 
 SECONDS_MAX = 8.0
-"""Of wall clock for any one attack, on a busy machine."""
+"""Of the processor for any one attack: three nodes' and the attacker's."""
+DRIPS_MAX, DRIP_S = 600, 0.1
+PATIENCE_S = 60.0
+"""For what takes a second or two on an idle machine."""
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +55,7 @@ class Hostile:
         self.key = load_node_key(local.members[3].folder / "node.key", None)
         self.address = address_of(self.key)
         self.chain = self.node.chain
+        self.drips = 0
         self.domain = Network(self.chain.genesis.chain_id, self.chain.genesis_hash)
 
     def vote(
@@ -60,11 +65,16 @@ class Hostile:
         return sign_vote(other.get("key", self.key), other.get("domain", self.domain), vote)
 
     def attack(
-        self, frames: list[bytes], *, raw: bytes = b"", drip: bytes = b"", patience_s: float = 15
+        self,
+        frames: list[bytes],
+        *,
+        raw: bytes = b"",
+        drip: bytes = b"",
+        patience_s: float = PATIENCE_S,
     ) -> str:
         """Send it all and read until the line is closed; what the node said, "" if it stayed."""
         self.node.network.scores = Scores()
-        return self.local.run(self._attack(frames, raw, drip, patience_s), 60)
+        return self.local.run(self._attack(frames, raw, drip, patience_s), 150)
 
     async def _attack(self, frames: list[bytes], raw: bytes, drip: bytes, patience_s: float) -> str:
         identity = Identity(self.key, self.domain.chain_id, self.domain.genesis_hash, "evil")
@@ -82,19 +92,25 @@ class Hostile:
                     await socket.send_bytes(frame)
                 if raw:
                     socket._conn.transport.write(raw)
-                    await asyncio.sleep(1.5 if not drip else 0)
-                for _ in range(100 if drip else 0):
+                    if not drip:  # nor read, for whoever reads answers pings
+                        await self._await_presence(True)
+                        await self._await_presence(False)
+                for self.drips in range(DRIPS_MAX if drip else 0):
                     transport = socket._conn.transport if socket._conn else None
                     if transport is None or transport.is_closing():
                         break
                     transport.write(drip)
-                    await asyncio.sleep(0.1)
+                    await asyncio.sleep(DRIP_S)
             said = await self._read(socket, patience_s)
-            for _ in range(1_500 if said else 0):
-                if self.address not in self.node.network.peers:
-                    break
-                await asyncio.sleep(0.01)
+            if said:
+                await self._await_presence(False)
             return said
+
+    async def _await_presence(self, present: bool) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while (self.address in self.node.network.peers) is not present:
+            assert time.monotonic() < deadline, "it is still there" if not present else "not there"
+            await asyncio.sleep(0.01)
 
     async def _read(self, socket: Any, patience_s: float) -> str:
         said = ""
@@ -196,9 +212,15 @@ CLOSED: dict[str, tuple[Callable[[Hostile], list[bytes]], str]] = {
 
 
 @pytest.mark.parametrize("name", CLOSED)
-def test_what_no_honest_peer_sends_costs_little_and_ends_it(hostile: Hostile, name: str) -> None:
+def test_what_no_honest_peer_sends_costs_little_and_ends_it(
+    hostile: Hostile, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     make, reason = CLOSED[name]
     frames = make(hostile)
+    # As on a machine that reads them all within a second: a busy one may read fewer than are too
+    # often for an honest peer.
+    stands_at = time.monotonic()
+    monkeypatch.setattr(network, "time", SimpleNamespace(monotonic=lambda: stands_at))
     before = time.process_time()
     said = hostile.attack(frames)
     assert time.process_time() - before < SECONDS_MAX
@@ -209,7 +231,7 @@ def test_what_no_honest_peer_sends_costs_little_and_ends_it(hostile: Hostile, na
 
 
 def test_half_a_frame_and_then_nothing(hostile: Hostile, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "HEARTBEAT_S", 0.4)
+    monkeypatch.setattr(network, "HEARTBEAT_S", 1.0)
     masked = b"\x82\xfe" + (60_000).to_bytes(2, "big") + bytes(4)
     assert hostile.attack([], raw=masked + bytes(30_000))
     assert "half a frame" in hostile.reasons()
@@ -222,31 +244,38 @@ def test_a_message_that_never_ends_kept_alive_with_fragments_or_pongs(
     """Four megabytes for each key, for ever: the heartbeat is content with any byte."""
     monkeypatch.setattr(connection, "QUIET_S", 0.5)
     begun = b"\x02\xfe" + (60_000).to_bytes(2, "big") + bytes(4) + bytes(60_000)
-    started = time.monotonic()
     assert hostile.attack([], raw=begun, drip=drip)
-    assert time.monotonic() - started < SECONDS_MAX
+    assert hostile.drips < DRIPS_MAX - 1, "it was left alone as long as it liked"
     assert "half a frame" in hostile.reasons()
 
 
 def test_who_has_nothing_to_say_is_asked_and_stays(
     three: LocalNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "QUIET_S", 0.2)
+    monkeypatch.setattr(connection, "QUIET_S", 1.0)
     first, second = three.nodes[1].network, three.nodes[2].network
-    deadline = time.monotonic() + 20
+    before = set(first.peers.values())
     three.run(renew(first))
-    while not (first.peers.get(second._own_address) and len(first.peers) == 2):
+
+    def is_kept() -> bool:
+        """Who is not content with an answer ends each connection after two such times."""
+        peer = first.peers.get(second._own_address)
+        return (
+            peer is not None
+            and peer not in before
+            and time.monotonic() - peer.connected_at > 4 * connection.QUIET_S
+        )
+
+    deadline = time.monotonic() + PATIENCE_S
+    while not is_kept():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    peer = first.peers[second._own_address]
-    time.sleep(1.5)
-    assert first.peers[second._own_address] is peer
+    assert first.scores.describe(second._own_address)["reasons"] == []
 
 
 async def renew(network: PeerNetwork) -> None:
     for peer in list(network.peers.values()):
         peer.close("a new connection, please")
-    await asyncio.sleep(0.5)
 
 
 def test_who_asks_for_all_votes_again_and_again_is_read_slowly(
@@ -264,7 +293,7 @@ def test_who_asks_for_all_votes_again_and_again_is_read_slowly(
 
     monkeypatch.setattr(Exchange, "_receive_status", note)
     status = hostile.node.engine.status().encode()
-    hostile.attack([encode_frame(Kind.STATUS, bytes(32), status, [])] * 500, patience_s=2)
+    hostile.attack([encode_frame(Kind.STATUS, bytes(32), status, [])] * 500, patience_s=4)
     assert 3 < len(heard) < 5 * (heard[-1] - heard[0]) + 10
 
 
@@ -326,7 +355,7 @@ def test_what_may_happen_to_an_honest_peer_is_borne_and_the_chain_goes_on(
         "eth_sendTransaction",
         {"from": "0x" + hostile.local.accounts[0].hex(), "to": "0x" + "11" * 20, "value": "0x1"},
     )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while hostile.chain.head.number == head:
         assert time.monotonic() < deadline, "the chain stands still"
         time.sleep(0.02)

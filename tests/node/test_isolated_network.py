@@ -24,6 +24,7 @@ OWNER = next(iter(KEYS))
 
 @pytest.fixture
 def devnet(tmp_path: Path) -> Iterator[Devnet]:
+    ports = free_ports(4)
     made = create_network(
         tmp_path / "net",
         nodes=2,
@@ -31,8 +32,8 @@ def devnet(tmp_path: Path) -> Iterator[Devnet]:
         anyone_deploys=True,
         alloc=dict.fromkeys(KEYS, BALANCE_WEI),
         block_period_ms=0,
-        rpc_ports=free_ports(2),
-        peer_ports=free_ports(2),
+        rpc_ports=ports[:2],
+        peer_ports=ports[2:],
     )
     config = made.members[0].config_file
     config.write_text(config.read_text() + '\n[contracts]\nisolation = "process"\n')

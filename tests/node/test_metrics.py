@@ -1,6 +1,7 @@
 """GET /metrics in Prometheus' format, and the log as JSON."""
 
 import json
+import time
 import urllib.request
 from io import StringIO
 from typing import Any
@@ -15,7 +16,7 @@ SERIES_MAX = 200
 
 def read_metrics(url: str) -> dict[str, dict[str, float]]:
     """name -> label -> value, read by Prometheus' own parser."""
-    with urllib.request.urlopen(url + "/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(url + "/metrics", timeout=60) as answer:
         assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         text = answer.read().decode()
     found: dict[str, dict[str, float]] = {}
@@ -26,7 +27,10 @@ def read_metrics(url: str) -> dict[str, dict[str, float]]:
 
 
 def test_prometheus_reads_the_figures_of_a_node(one_node: Any) -> None:
-    found = read_metrics(one_node.url())
+    deadline = time.monotonic() + 30
+    while not (found := read_metrics(one_node.url()))["wattledger_well"][""]:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
     node = one_node.nodes[0]
     assert found["wattledger_head_height"][""] == node.chain.head.number
     assert found["wattledger_well"][""] == 1
@@ -40,7 +44,7 @@ def test_prometheus_reads_the_figures_of_a_node(one_node: Any) -> None:
 
 
 def test_other_paths_greet_as_before(one_node: Any) -> None:
-    with urllib.request.urlopen(one_node.url() + "/", timeout=10) as answer:
+    with urllib.request.urlopen(one_node.url() + "/", timeout=60) as answer:
         assert b"Wattledger node" in answer.read()
 
 

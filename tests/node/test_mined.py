@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import select
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -36,7 +37,7 @@ from tests.chain.mined_chains import Miner
 PROVIDER_GAS = 300_000
 
 
-def until(condition: Callable[[], object], seconds: float = 30.0) -> None:
+def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
@@ -226,6 +227,7 @@ def network_head(story: Story) -> bytes:
     return bytes(story.network.heads()[0][1])
 
 
+@pytest.mark.timeout(400)
 def test_real_miners_agree_and_rest(make_local_network: Any) -> None:
     """Three nodes with their miners' processes; one miner is killed and comes back."""
     network = make_local_network(3, consensus="pow", difficulty=3_000)
@@ -234,37 +236,76 @@ def test_real_miners_agree_and_rest(make_local_network: Any) -> None:
     until(lambda: all(len(node.network.peers) == 2 for node in nodes))
     with closing(network.client(1)) as client:
         sender, receiver = client.call("eth_accounts")[:2]
-        sent = client.call("eth_sendTransaction", {"from": sender, "to": receiver, "value": "0x1"})
+        payment = {"from": sender, "to": receiver, "value": "0x1"}
+        sent = client.call("eth_sendTransaction", payment)
         until(lambda: nodes[0].interpreter.mining._process is not None)
         process = nodes[0].interpreter.mining._process
         os.kill(process.pid, 9)
 
-        def settled() -> bool:
+        def settled(sent: str) -> bool:
             receipt = client.call("eth_getTransactionReceipt", sent)
             head = int(client.call("eth_blockNumber"), 16)
             return receipt is not None and head - int(receipt["blockNumber"], 16) >= SETTLED_BLOCKS
 
-        until(settled, 60)
-        until(lambda: len(set(network.heads())) == 1 and not nodes[0].engine.status().open)
-        miners = {nodes[0].chain.header(height).coinbase for height in range(1, 13)}
-        assert miners <= {node.address for node in nodes}
-        assert len(miners) > 1
+        miners: set[bytes] = set()
+        deadline = time.monotonic() + 200
+        while len(miners) < 2:  # on a busy machine one may be far quicker than the others
+            assert time.monotonic() < deadline, "one alone has mined all"
+            until(lambda sent=sent: settled(sent), 120)  # type: ignore[misc]
+            until(lambda: len(set(network.heads())) == 1 and not nodes[0].engine.status().open)
+            chain = nodes[0].chain
+            miners = {chain.header(height).coinbase for height in range(1, chain.head.number + 1)}
+            assert miners <= {node.address for node in nodes}
+            sent = client.call("eth_sendTransaction", payment)
 
 
-def test_the_miner_keeps_to_its_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+class Clock:
+    """A time that passes by hashing and by waiting alone, however busy this machine is."""
+
+    HASH_S = 20e-6
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def select(self, ready: list[int], _: Any, __: Any, wait_s: float | None) -> Any:
+        if wait_s is None or self.now > 3:
+            return select.select(ready, [], [])
+        self.now += wait_s
+        return select.select(ready, [], [], 0)
+
+
+@pytest.mark.parametrize(("told", "least", "most"), [(4_000, 3_900, 4_050), (0, 49_000, 50_000)])
+def test_the_miner_keeps_to_its_rate(
+    monkeypatch: pytest.MonkeyPatch, told: int, least: int, most: int
+) -> None:
+    """Of its own 50,000 hashes a second it does what it is told, and all where it is told 0."""
+    clock, said = Clock(), list[str]()
+    run = miner_module.Search.run
+
+    def hash_slowly(search: Any, hashes: int) -> bytes | None:
+        clock.now += hashes * clock.HASH_S
+        return run(search, hashes)
+
+    monkeypatch.setattr(miner_module.Search, "run", hash_slowly)
+    monkeypatch.setattr(miner_module, "time", clock)
+    monkeypatch.setattr(miner_module, "select", clock)
     monkeypatch.setattr(miner_module, "RATE_EVERY_S", 0.4)
-    said: list[str] = []
     monkeypatch.setattr(miner_module, "_say", said.append)
     reader, writer = os.pipe()
+    os.write(writer, f"mine {'11' * 32} {'00' * 32} {told}\n".encode())
     thread = threading.Thread(target=MinerProcess(reader).run)
     thread.start()
-    os.write(writer, f"mine {'11' * 32} {'00' * 32} 4000\n".encode())
-    until(lambda: len(said) >= 3)
+    until(lambda: clock.now > 3)
     os.close(writer)
-    thread.join(5)
+    thread.join(60)
+    assert not thread.is_alive()
     os.close(reader)
     rates = [int(line.split()[1]) for line in said]
-    assert all(2_500 < rate < 4_500 for rate in rates[1:]), rates
+    assert len(rates) > 4
+    assert all(least <= rate <= most for rate in rates[1:]), rates
 
 
 def test_what_the_miner_finds_seals(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +319,8 @@ def test_what_the_miner_finds_seals(monkeypatch: pytest.MonkeyPatch) -> None:
     os.write(writer, f"mine {compute_seal_hash(header).hex()} {target.hex()} 0\n".encode())
     until(lambda: said)
     os.close(writer)
-    thread.join(5)
+    thread.join(60)
+    assert not thread.is_alive()
     os.close(reader)
     from ledger.work import seal
 

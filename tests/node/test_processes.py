@@ -24,10 +24,12 @@ from node.ports import free_ports
 
 KEYS = derive_unlocked(MNEMONIC)
 ACCOUNTS = list(KEYS)
+RECEIPTS_MIN = 11
 
 
 @pytest.fixture
 def devnet(tmp_path: Path) -> Iterator[Devnet]:
+    ports = free_ports(8)
     made = create_network(
         tmp_path / "net",
         nodes=4,
@@ -36,8 +38,8 @@ def devnet(tmp_path: Path) -> Iterator[Devnet]:
         alloc=dict.fromkeys(ACCOUNTS, BALANCE_WEI),
         block_period_ms=0,
         round_timeout_ms=1_000,
-        rpc_ports=free_ports(4),
-        peer_ports=free_ports(4),
+        rpc_ports=ports[:4],
+        peer_ports=ports[4:],
     )
     network = Devnet(made.members)
     network.start()
@@ -87,7 +89,8 @@ class Load:
             try:
                 client.call("eth_sendRawTransaction", raw)
             except RpcError as error:
-                if "nonce too low" not in str(error) and "already known" not in str(error):
+                taken = "nonce too low" in str(error) or "already known" in str(error)
+                if not taken and "syncing" not in str(error) and "catching up" not in str(error):
                     raise
             except ClientError:
                 continue
@@ -129,27 +132,32 @@ def kill_again_and_again(devnet: Devnet, times: int, seed: int) -> int:
             time.sleep(chooser.uniform(0.2, 1.0))
             os.kill(devnet.processes[index].pid, signal.SIGKILL)
             devnet.processes[index].wait()
-            before = max(len(load.receipts) for load in loads)
+            before = sum(len(load.receipts) for load in loads)
             time.sleep(chooser.uniform(0.1, 1.5))
             stdin = devnet.processes[index].stdin
             assert stdin is not None
             stdin.close()
             devnet.processes[index] = devnet.start_node(devnet.members[index])
             devnet.wait_ready()
-            deadline = time.monotonic() + 20
-            while max(len(load.receipts) for load in loads) == before:
-                assert time.monotonic() < deadline, "the others did not go on"
-                time.sleep(0.05)
+            await_receipts(loads, before + 1)
+        await_receipts(loads, RECEIPTS_MIN)
     finally:
         for load in loads:
             load.stop()
     return check_agreement(devnet, loads)
 
 
+def await_receipts(loads: list[Load], count: int) -> None:
+    deadline = time.monotonic() + 60
+    while sum(len(load.receipts) for load in loads) < count:
+        assert time.monotonic() < deadline, "the others did not go on"
+        time.sleep(0.05)
+
+
 def check_agreement(devnet: Devnet, loads: list[Load]) -> int:
     """All four end with the same block hash, and every receipt that was seen is still there."""
     clients = [Client(url_of(devnet, index)) for index in range(4)]
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while (
         len(heads := {c.call("eth_getBlockByNumber", "latest", False)["hash"] for c in clients}) > 1
     ):
@@ -163,13 +171,15 @@ def check_agreement(devnet: Devnet, loads: list[Load]) -> int:
     return len(seen)
 
 
+@pytest.mark.timeout(600)
 def test_a_node_killed_under_load_comes_back_and_nothing_is_lost(devnet: Devnet) -> None:
-    assert kill_again_and_again(devnet, 4, int(time.time())) > 10
+    assert kill_again_and_again(devnet, 4, int(time.time())) >= RECEIPTS_MIN
 
 
 @pytest.mark.deep
+@pytest.mark.timeout(1_800)
 def test_twenty_kills_under_load(devnet: Devnet) -> None:
-    assert kill_again_and_again(devnet, 20, int(time.time())) > 10
+    assert kill_again_and_again(devnet, 20, int(time.time())) >= RECEIPTS_MIN
 
 
 def test_a_devnet_says_ready_and_stops_on_a_signal(tmp_path: Path) -> None:
@@ -193,7 +203,7 @@ def test_a_devnet_says_ready_and_stops_on_a_signal(tmp_path: Path) -> None:
         client.wait_for_receipt(sent)
         client.close()
         process.send_signal(number)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         process.stdout.close()
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port)).close()
@@ -227,7 +237,7 @@ def test_a_node_ends_when_its_parent_is_gone(devnet: Devnet) -> None:
     process = devnet.processes[2]
     assert process.stdin is not None
     process.stdin.close()
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
 
 
 def test_bad_files_are_one_line_each(tmp_path: Path) -> None:
@@ -240,7 +250,7 @@ def test_bad_files_are_one_line_each(tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=90,
         )
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
