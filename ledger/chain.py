@@ -20,7 +20,7 @@ from ledger.genesis import Genesis
 from ledger.genesis_block import make_genesis_block
 from ledger.history import History, compute_pins
 from ledger.permissions import apply_override, check_overrides, find_validators, read_validators
-from ledger.receipt import Receipt
+from ledger.receipt import Receipt, encode_receipts
 from ledger.state.state import State, StateCache
 from ledger.store.base import Store
 from ledger.store.members import save_changes, save_validators
@@ -111,7 +111,7 @@ class Chain(History):
         if self.store.head_height() < 0:  # also where the power went before it was written
             self.store.append_block(0, header.hash, header.encode(), encode_body(()), b"", None)
         if self.store.flushed_height() < 0:
-            self._unflushed.add(Layer(0, execution.changes, (), ()))
+            self._unflushed.add(Layer(0, execution.changes, encode_receipts(()), ()))
             self._unflushed.flush()
         flushed = self.store.flushed_height()
         self.head = self.header(flushed)
@@ -189,6 +189,11 @@ class Chain(History):
         self._advance(block, execution)
         self._flush_full()
         return Committed(block, execution.receipts, self.validators)
+
+    @property
+    def unflushed_bytes(self) -> int:
+        """Of memory, roughly, for what is not written yet."""
+        return self._unflushed.size_bytes
 
     def flush(self) -> None:
         """Write the state, receipts and indexes held in memory, and prune what is too old."""
@@ -276,7 +281,8 @@ class Chain(History):
 
     def _advance(self, block: Block, execution: Execution) -> None:
         hashes = tuple(transaction.hash for transaction in block.transactions)
-        self._unflushed.add(Layer(block.number, execution.changes, execution.receipts, hashes))
+        receipts = encode_receipts(execution.receipts)
+        self._unflushed.add(Layer(block.number, execution.changes, receipts, hashes))
         self._cache.adopt(execution.changes)
         self._executions.clear()
         self.head = block.header

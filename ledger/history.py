@@ -67,10 +67,7 @@ class History:
 
     def receipts(self, height: Height) -> tuple[Receipt, ...]:
         """Of a block's transactions, in order; none for a block that is not here, or was pruned."""
-        receipts = self._unflushed.get_receipts(height)
-        if receipts is not None:
-            return receipts
-        raw = self.store.get_receipts(height)
+        raw = self._unflushed.get_receipts(height)
         return decode_receipts(raw) if raw else ()
 
     def find_transaction(self, transaction_hash: Hash32) -> tuple[Height, int] | None:

@@ -8,13 +8,13 @@ again. Not here: which blocks there are (`chain`), how rows are written (`store`
 from dataclasses import dataclass, field
 
 from ledger.errors import StoreError
-from ledger.receipt import Receipt, encode_receipts
 from ledger.state.state import StateChanges
 from ledger.store.base import StateBatch, Store
 from ledger.types import Address, Hash32, Height
 
 NodeKey = tuple[bytes, bytes]
 Nodes = dict[NodeKey, bytes | None]
+NODE_BYTES, TRANSACTION_BYTES = 200, 300  # of memory beside the node and the receipts themselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +23,8 @@ class Layer:
 
     height: Height
     changes: StateChanges
-    receipts: tuple[Receipt, ...]
-    transaction_hashes: tuple[Hash32, ...]
+    receipts: bytes  # as the store takes them, which is a fourth of what they are decoded
+    hashes: tuple[Hash32, ...]  # of its transactions
 
 
 @dataclass(slots=True)
@@ -34,6 +34,7 @@ class Unflushed:
     store: Store
     flushed_height: Height = -1
     layers: list[Layer] = field(default_factory=list)
+    size_bytes: int = 0  # of memory, roughly, for what came since the last flush
     _nodes: Nodes = field(default_factory=dict)
     _codes: dict[Hash32, bytes] = field(default_factory=dict)
     _places: dict[Hash32, tuple[Height, int]] = field(default_factory=dict)
@@ -44,9 +45,12 @@ class Unflushed:
     def add(self, layer: Layer) -> None:
         """Put a committed block's effects on top."""
         self.layers.append(layer)
-        self._nodes.update(layer.changes.nodes)
+        nodes = layer.changes.nodes
+        self.size_bytes += NODE_BYTES * len(nodes) + sum(len(one or b"") for one in nodes.values())
+        self.size_bytes += TRANSACTION_BYTES * len(layer.hashes) + len(layer.receipts)
+        self._nodes.update(nodes)
         self._codes.update(layer.changes.codes)
-        for index, transaction_hash in enumerate(layer.transaction_hashes):
+        for index, transaction_hash in enumerate(layer.hashes):
             self._places[transaction_hash] = (layer.height, index)
 
     def flush(self, keep: int = 0) -> None:
@@ -61,13 +65,9 @@ class Unflushed:
                 height=last.height,
                 state_root=last.changes.root,
                 nodes=[(layer.height, layer.changes.nodes) for layer in self.layers],
-                codes={
-                    key: code for layer in self.layers for key, code in layer.changes.codes.items()
-                },
-                receipts={layer.height: encode_receipts(layer.receipts) for layer in self.layers},
-                transaction_hashes={
-                    layer.height: list(layer.transaction_hashes) for layer in self.layers
-                },
+                codes={key: code for one in self.layers for key, code in one.changes.codes.items()},
+                receipts={one.height: one.receipts for one in self.layers},
+                transaction_hashes={one.height: list(one.hashes) for one in self.layers},
             )
         )
         self.flushed_height = last.height
@@ -77,6 +77,7 @@ class Unflushed:
         self._places.clear()
         for layer in kept:
             self.add(layer)
+        self.size_bytes = 0
 
     # The reader of the newest state.
 
@@ -96,11 +97,10 @@ class Unflushed:
 
     # Receipts and places of transactions.
 
-    def get_receipts(self, height: Height) -> tuple[Receipt, ...] | None:
-        """The receipts of an unflushed block; None where the store has to be asked."""
+    def get_receipts(self, height: Height) -> bytes | None:
         if self.layers and height >= self.layers[0].height:
             return self.layers[height - self.layers[0].height].receipts
-        return None
+        return self.store.get_receipts(height)
 
     def find_transaction(self, transaction_hash: Hash32) -> tuple[Height, int] | None:
         return self._places.get(transaction_hash) or self.store.find_transaction(transaction_hash)

@@ -59,8 +59,9 @@ REST_STATUS_TICKS = 30
 HEAD_STATE_READS_MAX = 50_000
 """Accounts read before the shared state of the head is made anew: some 400 bytes each."""
 SUMMARY_TICKS = 60
-FLUSH_TRANSACTIONS_MAX = 3_000
-"""What these changed is held in memory, some 20 MB, whatever number of blocks they came in."""
+FLUSH_BYTES_MAX = 20_000_000
+"""Of memory for what is not written yet, whatever number of blocks and transactions it came in: a
+transaction changes more nodes the larger the state is."""
 FILTERS_KEY = "node/filters"
 
 
@@ -115,7 +116,6 @@ class Node:
         self.watch = Watch(self, private_key)
         self._flushed_height = self._head_at_tick = self._head_said = self.chain.head.number
         self._flushed_at = time.monotonic()
-        self._unflushed_transactions = 0
         self._work_told = False
         self._catching_up = False
         self._ticks = 0
@@ -326,10 +326,9 @@ class Node:
         self.changes.note(block.header)
         full = self.recent.add(block, committed.receipts)
         self.feed.publish_block(full)
-        self._unflushed_transactions += len(block.transactions)
         if (
             block.number - self._flushed_height >= self.config.store_flush_blocks
-            or self._unflushed_transactions >= FLUSH_TRANSACTIONS_MAX
+            or self.chain.unflushed_bytes >= FLUSH_BYTES_MAX
         ):
             self._flush()
         if any(log.address == NETWORK_CONTRACT for one in committed.receipts for log in one.logs):
@@ -358,7 +357,6 @@ class Node:
         self.changes = ValidatorChanges(self.chain)
         self._head_state = None
         self._flushed_height = self._head_said = self.chain.head.number
-        self._unflushed_transactions = 0
         self.interpreter.start()
 
     def _flush(self) -> None:
@@ -367,7 +365,6 @@ class Node:
             self.chain.flush()
             self.changes.save()
             self._flushed_height = self.chain.head.number
-            self._unflushed_transactions = 0
         except StoreError as error:
             self.interpreter.note_flush_failed(error)
 

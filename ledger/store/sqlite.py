@@ -309,13 +309,13 @@ class SqliteStore:
         versions: dict[NodeKey, list[tuple[Height, bytes | None]]] = {}
         for height, nodes in batch.nodes:
             for key, node in nodes.items():
-                if key in versions:
-                    versions[key].append((height, node))
-                else:
-                    versions[key] = [(height, node)]
+                versions.setdefault(key, []).append((height, node))
         undo, rows, gone = [], [], []
-        for (trie, path), changed in versions.items():
-            place = self._number_trie(connection, trie), pack_path(path)
+        places = [
+            ((self._number_trie(connection, trie), pack_path(path)), changed)
+            for (trie, path), changed in versions.items()
+        ]
+        for place, changed in sorted(places):  # as the rows lie: the next is on the same page
             found = connection.execute(_NODE, place).fetchone()
             old, newest = found and found[0], changed[-1][1]
             undo += [(*place, *row) for row in encode_versions(old, changed)]
@@ -323,9 +323,9 @@ class SqliteStore:
                 gone.append(place)
             else:
                 rows.append((*place, newest))
-        connection.executemany("INSERT INTO undo VALUES (?, ?, ?, ?, ?)", sorted(undo))
-        connection.executemany("INSERT OR REPLACE INTO node VALUES (?, ?, ?)", sorted(rows))
-        connection.executemany("DELETE FROM node WHERE trie = ? AND path = ?", sorted(gone))
+        connection.executemany("INSERT INTO undo VALUES (?, ?, ?, ?, ?)", undo)
+        connection.executemany("INSERT OR REPLACE INTO node VALUES (?, ?, ?)", rows)
+        connection.executemany("DELETE FROM node WHERE trie = ? AND path = ?", gone)
 
     def _find_trie(self, address: bytes) -> int | None:
         number = self._tries.get(address)
