@@ -101,7 +101,10 @@ OTHERS = {
     ),
     33: ("node/test_rpc_methods.py::test_log_queries_are_bounded",),
     34: ("node/test_rpc_server.py::test_heavy_calls_leave_half_of_the_time_to_the_rest",),
-    36: ("pool/test_pool.py::test_a_flood_of_new_accounts_gives_way_to_those_the_chain_knows",),
+    36: (
+        "pool/test_pool_bounds.py::"
+        "test_a_flood_of_new_accounts_gives_way_to_those_the_chain_knows",
+    ),
     39: ("e2e/test_bad_days.py::test_a_clean_stop_under_load_and_a_frozen_node",),
 }  # fmt: skip
 
