@@ -27,7 +27,7 @@ from ledger.types import Address, Hash32, Height
 VERSION = 1
 MESSAGE_BYTES_MAX = 4_000_000  # a block of at most 2,000,000 and 200 votes of about 180
 STATUS_BYTES_MAX = 16_384
-STATUS_SLOTS_MAX = 256  # 4 kinds in 64 rounds, far more than is kept of one height
+STATUS_SLOTS_MAX = 256  # a liar fills 12 alone: it takes more than 20, f of 61 members
 MASK_BYTES_MAX = -(-VALIDATORS_MAX // 8)
 NUMBER_MAX = 2**63  # heights and rounds; keeps sums inside what msgpack can carry
 VOTE_BYTES = 300  # of a decoded vote, its digest and signature included
@@ -112,11 +112,16 @@ class Status(NamedTuple):
         return self.height - 1
 
     def encode(self) -> bytes:
+        """Of too many slots those in which most were heard: what else is sent again is little."""
+        heard = self.heard
+        if len(heard) > STATUS_SLOTS_MAX:
+            most = sorted(heard, key=lambda slot: -slot[2].bit_count())
+            heard = tuple(most[:STATUS_SLOTS_MAX])
         masks = [
             (kind, round_, mask.to_bytes(MASK_BYTES_MAX, "big").lstrip(b"\0"))
-            for kind, round_, mask in self.heard
+            for kind, round_, mask in heard
         ]
-        return pack((VERSION, self.height, self.round, self.open, masks[:STATUS_SLOTS_MAX]))
+        return pack((VERSION, self.height, self.round, self.open, masks))
 
 
 def signing_digest(network: Network, vote: Vote) -> Hash32:

@@ -13,6 +13,7 @@ from ledger.consensus.messages import (
     KNOWN_AUTHORS_MAX,
     MESSAGE_BYTES_MAX,
     NUMBER_MAX,
+    STATUS_SLOTS_MAX,
     Authors,
     Kind,
     Message,
@@ -86,6 +87,15 @@ def test_a_message_survives_its_encoding(message: Message) -> None:
 def test_a_status_survives_its_encoding(status: Status) -> None:
     assert decode_status(status.encode()) == status
     assert status.head_height == status.height - 1
+
+
+def test_what_many_liars_fill_a_status_with_does_not_hide_what_a_quorum_said() -> None:
+    """Else each peer sends the ROUND-CHANGEs of all, blocks and all, with each status again."""
+    lies = [(int(Kind.PREPARE), round_, 1 << round_ % 20) for round_ in range(300)]
+    said = (int(Kind.ROUND_CHANGE), 7, 2**41 - 1)
+    kept = decode_status(Status(1, 7, True, (*lies, said)).encode()).heard
+    assert len(kept) == STATUS_SLOTS_MAX
+    assert said in kept
 
 
 @given(st.binary(max_size=300))
