@@ -4,8 +4,9 @@ Real processes on this machine. Bodies: four validators of five hold the chain, 
 empty disk. Snapshot: four validators hold a long chain with as many accounts, and let a fifth node
 in by their votes; it has an empty disk, joins, is voted a validator, says that it is ready, and a
 block is made that needs its vote. The rate at which a node imports its own blocks, by which bodies
-are judged, is that of `Chain` in this process over the same store. `SYNC_BLOCKS` shortens the long
-chain.
+are judged, is that of `Chain` in this process over the same store; both are measured in turns, and
+of each the best round counts: whatever else the machine does only slows them down. `SYNC_BLOCKS`
+shortens the long chain.
 """
 
 import json
@@ -42,7 +43,7 @@ from node.ports import free_ports
 from node.sync.headers import Link, Trusted, find_proofs, link_headers, verify_links
 
 SYNC_BLOCKS = int(os.environ.get("SYNC_BLOCKS", "100000"))
-BODY_BLOCKS, BODY_TRANSACTIONS = 150, 200
+BODY_BLOCKS, BODY_TRANSACTIONS, BODY_ROUNDS = 150, 200, 3
 METERS = 200
 FIRST_PERIOD = 400_000
 OWNER = make_keys(1, "owner")[0]
@@ -187,21 +188,32 @@ def measure_bodies() -> dict[str, Any]:
         ]
         writer.chain.close()
         hand_out(network, folder / "made.sqlite", height)
-        own = import_own(network, folder / "own.sqlite", raws)
         servers = Devnet(network.members[:VALIDATORS])
+        own, joined = [], []
         try:
             servers.start()
             servers.wait_ready()
-            joined, joiner = measure_join(network.members[-1], height)
-            joiner.stop()
+            for number in range(BODY_ROUNDS):
+                own.append(import_own(network, folder / f"own-{number}.sqlite", raws))
+                joined.append(join_anew(network.members[-1], height))
         finally:
             servers.stop()
         return {
             "transactions_each": BODY_TRANSACTIONS,
-            "own_blocks_per_second": round(own, 1),
-            "from_peers_blocks_per_second": joined["blocks_per_second"],
-            "ratio": round(joined["blocks_per_second"] / own, 2),
+            "own_blocks_per_second": round(max(own), 1),
+            "from_peers_blocks_per_second": max(joined),
+            "ratio": round(max(joined) / max(own), 2),
         }
+
+
+def join_anew(joiner: Member, height: int) -> float:
+    """Blocks a second that a node with an empty disk imports."""
+    for old in (joiner.folder / "data").glob(STORE_FILE + "*"):
+        old.unlink()
+    joined, running = measure_join(joiner, height)
+    running.stop()
+    rate: float = joined["blocks_per_second"]
+    return rate
 
 
 def set_up(meters: list[bytes]) -> list[list[Transaction]]:
