@@ -1,4 +1,5 @@
-"""A network of nodes inside the test's process, on a thread with an event loop of its own."""
+"""A network of nodes inside the test's process, on a thread with an event loop of its own; and the
+chain that those who are far behind fetch."""
 
 import asyncio
 import threading
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from ledger.chain import Chain
 from ledger.store.sqlite import SqliteStore
 from node.client import Client
 from node.config import load_config
@@ -21,6 +23,8 @@ from node.network_files import STORE_FILE, CreatedNetwork, create_network, load_
 from node.node import Node
 from node.ports import free_ports
 from node.rpc.server import RpcServer
+from node.sync import follow
+from tests.node.far import make_source
 
 T = TypeVar("T")
 
@@ -139,3 +143,15 @@ def one_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]
     network.start()
     yield network
     network.close()
+
+
+@pytest.fixture(scope="session")
+def source() -> Chain:
+    """Some hundred blocks that who is far behind fetches; only read."""
+    return make_source()
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that gave no answer is asked again at once."""
+    monkeypatch.setattr(follow, "RETRY_S", 0.01)

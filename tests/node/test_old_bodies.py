@@ -21,20 +21,11 @@ from tests.node.far import (
     ToyNetwork,
     ToyPeer,
     join,
-    make_source,
     pay,
     seal,
 )
 
-
-@pytest.fixture(scope="module")
-def source() -> Chain:
-    return make_source()
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follow, "RETRY_S", 0.01)
+pytestmark = pytest.mark.usefixtures("quick_retries")
 
 
 def test_bodies_and_receipts_of_before_a_snapshot_are_fetched_and_proved(source: Chain) -> None:

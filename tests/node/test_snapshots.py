@@ -35,21 +35,12 @@ from tests.node.far import (
     extend,
     forge,
     join,
-    make_source,
     seal,
     slot_of,
     transactions,
 )
 
-
-@pytest.fixture(scope="module")
-def source() -> Chain:
-    return make_source()
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follow, "RETRY_S", 0.01)
+pytestmark = pytest.mark.usefixtures("quick_retries")
 
 
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])

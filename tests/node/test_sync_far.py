@@ -16,7 +16,7 @@ from ledger.errors import ProofError
 from ledger.store.memory import MemoryStore
 from ledger.store.sqlite import SqliteStore
 from node.peers.frames import Kind
-from node.sync import follow, requests
+from node.sync import requests
 from node.sync.headers import (
     Link,
     Trusted,
@@ -25,17 +25,9 @@ from node.sync.headers import (
     link_headers,
     verify_links,
 )
-from tests.node.far import BLOCKS, GENESIS, ToyPeer, Twist, catch_up, forge, make_source
+from tests.node.far import BLOCKS, GENESIS, ToyPeer, Twist, catch_up, forge
 
-
-@pytest.fixture(scope="module")
-def source() -> Chain:
-    return make_source()
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follow, "RETRY_S", 0.01)
+pytestmark = pytest.mark.usefixtures("quick_retries")
 
 
 # Headers and bodies.
