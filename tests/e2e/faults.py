@@ -79,7 +79,7 @@ OTHERS = {
     21: (
         "node/test_hostile.py::test_what_may_happen_to_an_honest_peer_is_borne_and_the_chain_"
         "goes_on",
-        "node/test_peers.py::test_a_recorded_handshake_cannot_be_replayed",
+        "node/test_strangers.py::test_a_recorded_handshake_cannot_be_replayed",
     ),
     25: (
         "node/test_validators.py::test_a_fifth_validator_joins_and_another_leaves_under_load",

@@ -12,7 +12,7 @@ from node.log import Log
 from node.peers import addresses, network
 from node.peers.addresses import NODES_MAX, AddressBook, Endpoint
 from node.peers.discovery import Discovery
-from tests.node.test_peers import ADDRESSES, Node, play, until
+from tests.node.toy_nodes import ADDRESSES, Node, play, until
 
 A, B, C = ADDRESSES[:3]
 LOG = Log(stream=StringIO())

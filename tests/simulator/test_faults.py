@@ -24,7 +24,7 @@ TIMEOUT_S_MAX = 4.0
 ELSEWHERE = {
     "31 slow-loris, idle sockets, 10^3 clients: there are no sockets here": (
         "node/test_rpc_server.py",
-        "node/test_peers.py",
+        "node/test_strangers.py",
     ),
     "32 batch bomb, huge body: JSON-RPC's server is not simulated": ("node/test_rpc_server.py",),
     "33 eth_getLogs over everything: JSON-RPC's": ("node/test_rpc_methods.py",),
