@@ -13,17 +13,7 @@ from ledger.store.sqlite import SqliteStore
 from node.peers.frames import Kind
 from node.sync import Sync, follow
 from node.sync.history import History
-from tests.node.far import (
-    BLOCKS,
-    GENESIS,
-    LOG,
-    VALIDATORS,
-    ToyNetwork,
-    ToyPeer,
-    join,
-    pay,
-    seal,
-)
+from tests.node.far import BLOCKS, GENESIS, LOG, VALIDATORS, ToyNetwork, ToyPeer, join, pay, seal
 
 pytestmark = pytest.mark.usefixtures("quick_retries")
 

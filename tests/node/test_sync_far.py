@@ -17,14 +17,7 @@ from ledger.store.memory import MemoryStore
 from ledger.store.sqlite import SqliteStore
 from node.peers.frames import Kind
 from node.sync import requests
-from node.sync.headers import (
-    Link,
-    Trusted,
-    find_own_seal,
-    find_proofs,
-    link_headers,
-    verify_links,
-)
+from node.sync.headers import Link, Trusted, find_own_seal, find_proofs, link_headers, verify_links
 from tests.node.far import BLOCKS, GENESIS, ToyPeer, Twist, catch_up, forge
 
 pytestmark = pytest.mark.usefixtures("quick_retries")

@@ -5,10 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from ledger.errors import (
-    InvalidTransaction,
-    PoolFull,
-)
+from ledger.errors import InvalidTransaction, PoolFull
 from tests.pool.world import World, make, nonces_of
 
 
