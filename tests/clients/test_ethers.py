@@ -11,6 +11,8 @@ from ledger.contract.artifact import build_artifact
 from tests.contracts_py.sources import read_contract
 from tests.devnets import Devnet
 
+pytestmark = pytest.mark.timeout(300)
+
 TOOLS = Path(__file__).parents[2] / ".tools" / "node"
 SCRIPT = Path(__file__).with_name("ethers_check.mjs")
 
@@ -22,7 +24,7 @@ def test_ethers_deploys_sends_and_listens(devnet: Devnet, provider_artifact: Pat
         ["node", str(SCRIPT), str(TOOLS), devnet.url, str(provider_artifact)],
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -49,7 +51,7 @@ def test_ethers_works_with_every_contract(devnet: Devnet, tmp_path: Path) -> Non
     done = subprocess.run(
         ["node", str(SCRIPT.with_name("ethers_contracts.mjs")), str(TOOLS), devnet.url,
          str(tmp_path)],
-        capture_output=True, text=True, timeout=90, check=False,
+        capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == {

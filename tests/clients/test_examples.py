@@ -8,6 +8,8 @@ import pytest
 
 from tests.devnets import Devnet
 
+pytestmark = pytest.mark.timeout(300)
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 # What each one shows: its events, and the typed errors that it decodes.
@@ -31,7 +33,7 @@ SHOWN = {
 def test_the_example_shows_events_and_errors(devnet: Devnet, name: str) -> None:
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / f"{name}.py"), devnet.url],
-        capture_output=True, text=True, timeout=90, check=False,
+        capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     place = 0

@@ -46,7 +46,7 @@ def send(w3, sender, call, **fields):
     built = call.build_transaction({"from": sender.address, "nonce": nonce, **fields})
     signed = sender.sign_transaction(built)
     sent = w3.eth.send_raw_transaction(signed.raw_transaction)
-    return w3.eth.wait_for_transaction_receipt(sent, timeout=30)
+    return w3.eth.wait_for_transaction_receipt(sent, timeout=90)
 
 
 def test_the_chain_is_the_devnet(w3: Web3) -> None:
@@ -76,7 +76,7 @@ def test_types_0_and_2_are_taken(w3: Web3, provider: Contract) -> None:
 
 def test_an_unlocked_account_of_the_devnet_sends(w3: Web3, provider: Contract) -> None:
     sent = provider.functions.addUser(account(5).address).transact({"from": account(0).address})
-    assert w3.eth.wait_for_transaction_receipt(sent, timeout=30)["status"] == 1
+    assert w3.eth.wait_for_transaction_receipt(sent, timeout=90)["status"] == 1
     assert provider.functions.isActive(account(5).address).call() is True
 
 
@@ -215,6 +215,6 @@ def test_a_subscription_sees_heads_and_logs(devnet: Devnet, w3: Web3, provider: 
                     return got_heads, got_logs
         raise AssertionError("the subscription ended")
 
-    heads, logs = asyncio.run(asyncio.wait_for(watch(), 30))
+    heads, logs = asyncio.run(asyncio.wait_for(watch(), 90))
     assert logs[0]["address"] == provider.address
     assert heads[-1]["number"] >= logs[0]["blockNumber"]

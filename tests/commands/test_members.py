@@ -11,6 +11,7 @@ from tests.commands.conftest import FIRST_PERIOD, HOME, METER, OWNER, Grid
 from tests.commands.liars import Ask, run_liar
 from tests.commands.terminal import fail, succeed
 from tests.devnets import run_devnet
+from tests.e2e.networks import height_of, until
 
 NETWORK = "0x0000000000000000000000000000000000001001"
 
@@ -31,6 +32,7 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grid]:
         succeed("contract", "send", NETWORK, "network", "removeValidator", members[-1],
                 "--from", OWNER, *rpc)  # fmt: skip
         grid.send(METER, "record", FIRST_PERIOD + 1, 800, 0, 1)
+        until(lambda: len({height_of(url) for url in devnet.urls[:3]}) == 1, 30, "all three")
         yield grid
 
 

@@ -18,7 +18,7 @@ def test_the_page_shows_the_script_that_is_tested() -> None:
     assert block_with(DOCS / "contracts.md", "sh", "wattledger contract new") == SCRIPT.read_text()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 def test_from_an_empty_folder_to_an_upgraded_contract(tmp_path: Path) -> None:
     with run_devnet(tmp_path / "devnet") as devnet:
         folder = tmp_path / "work"

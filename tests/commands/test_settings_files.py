@@ -144,7 +144,8 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         assert f"port {port} is taken" in fail("devnet", "--nodes", 1, "--port", port, "--data",
                                                tmp_path / "devnet")  # fmt: skip
-        succeed("network", "new", "--out", tmp_path / "grid", "--nodes", 1, "--rpc-port", port)
+        succeed("network", "new", "--out", tmp_path / "grid", "--nodes", 1, "--rpc-port", port,
+                "--peer-port", free_ports(1)[0])  # fmt: skip
         config = tmp_path / "grid" / "node1" / "node.toml"
         done = subprocess.run(
             [sys.executable, "-m", "node", "node", "run", "--config", str(config)],

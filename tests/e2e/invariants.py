@@ -9,6 +9,7 @@ from ledger.chain import Chain
 from ledger.encoding.hexadecimal import encode_quantity
 from ledger.store.memory import MemoryStore
 from ledger.store.sqlite import SqliteStore
+from node.client import Client
 from tests.e2e.networks import read_log, until
 from tests.e2e.town import HEAL_S, Load, Town
 
@@ -30,8 +31,9 @@ def check_town(town: Town, load: Load, *, evidence: bool = False) -> int:
     check_receipts(town, load)
     votes = check_votes(town)
     for index in range(town.size):
-        status = town.client(index).call("wattledger_status")
-        assert status["trouble"] is None
+        client = town.client(index)
+        until(lambda client=client: is_well(client), HEAL_S, f"node {index + 1} to take part")
+        status = client.call("wattledger_status")
         assert evidence or not status["evidence"], status["evidence"]
     check_bounds(town)
     for file in town.processes.logs.glob("*.log"):
@@ -40,6 +42,10 @@ def check_town(town: Town, load: Load, *, evidence: bool = False) -> int:
     town.processes.stop("node1")
     check_execution(town, 0, top)
     return votes
+
+
+def is_well(client: Client) -> bool:
+    return client.call("wattledger_status")["trouble"] is None
 
 
 def check_one_hash(town: Town, top: int) -> None:

@@ -16,7 +16,7 @@ from ledger.transaction import sign_transaction
 from node.client import Client
 from node.demo.grid import Grid
 from node.network_files import STORE_FILE
-from tests.e2e.networks import await_ready, read_log, run_network, until, watched
+from tests.e2e.networks import await_ready, patience, read_log, run_network, until, watched
 from tests.e2e.test_four_nodes import Load, await_height, check_agreement
 
 FROZEN_S = 10.0
@@ -49,7 +49,7 @@ class Sender:
 
     def settle(self, client: Client) -> int:
         """Send one and wait until it is final; its block."""
-        receipt = client.wait_for_receipt(self.send(client), FINAL_S)
+        receipt = client.wait_for_receipt(self.send(client), FINAL_S * patience())
         return int(receipt["blockNumber"], 16)
 
 
@@ -114,7 +114,8 @@ def test_a_clean_stop_under_load_and_a_frozen_node(tmp_path: Path) -> None:
             stop_and_start_again(grid)
         finally:
             load.stopping.set()
-            load.join(60)
+            load.join(120)
+            assert not load.is_alive()
         freeze(grid)
         assert load.receipts
         assert not load.unexpected
@@ -279,7 +280,7 @@ def test_a_lone_node_whose_disk_fails_makes_no_block_until_it_works(tmp_path: Pa
         assert client.height() == first
         assert client.call("eth_getTransactionReceipt", waiting) is None
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (hard, hard))
-        assert client.wait_for_receipt(waiting, RESUME_S)["status"] == "0x1"
+        assert client.wait_for_receipt(waiting, RESUME_S * patience())["status"] == "0x1"
         until(lambda: trouble_of(grid, 0) is None, RESUME_S, "the trouble to be over")
         sender.settle(client)
         check_logs(grid)

@@ -21,8 +21,12 @@ from node.demo.grid import Grid
 from tests.e2e.networks import read_log, run_network, until, watched
 from tests.e2e.test_bad_days import Sender, check_logs, trouble_of
 
-ANSWER_S = 10.0  # for any answer, on a loaded machine of two cores
-FINAL_S = 5.0  # for a transaction while all this goes on
+ANSWER_S = (
+    20.0  # for any answer, on a loaded machine of two cores; a peer has 10 s to say who it is
+)
+FINAL_S = 15.0  # for a transaction while all this goes on; a slow client may stay for 30 s
+REPLACED = "a newer connection takes its place"
+"""Said where both nodes dialled at once: nobody is without the other for a moment."""
 SLOW_CLIENTS = 200
 CLAIMED_BYTES = (*[5 * 1024 * 1024] * 7, *[2**bits for bits in range(21, 5, -1)])
 """Bodies that clients announce: together all that a node reads at once, to the last bytes."""
@@ -237,7 +241,7 @@ def drain(one: socket.socket) -> None:
     try:
         while one.recv(1 << 16):
             pass
-    except ConnectionError:
+    except (ConnectionError, ssl.SSLError):
         return
 
 
@@ -275,6 +279,7 @@ def test_rubbish_on_both_ports_stops_no_block(tmp_path: Path) -> None:
         member = grid.network.members[0]
         good = Good(grid)
         good.settle()
+        before = {name: len(read_log(grid, name)) for name in ("node1", "node2")}
         slow = SlowClients(member.rpc_port, stack)
         for bother in (bother_rpc(member.rpc_port, chance), bother_peers(member.port, chance)):
             for _ in bother:
@@ -285,13 +290,18 @@ def test_rubbish_on_both_ports_stops_no_block(tmp_path: Path) -> None:
         good.settle()
         assert len(silent) == 100
         check_node(grid, good)
+        assert [find_lost(grid, name, at) for name, at in before.items()] == [[], []]
+
+
+def find_lost(grid: Grid, name: str, begun: int) -> list[str]:
+    """What a node's log says, from a place in it on, of connections with peers that were lost."""
+    lines = read_log(grid, name)[begun:].splitlines()
+    return [line for line in lines if " disconnected " in line and REPLACED not in line]
 
 
 def check_node(grid: Grid, good: Good) -> None:
     peers: list[dict[str, Any]] = grid.client(0).call("admin_peers")
     assert [peer["name"] for peer in peers] == ["node2"]
-    assert peers[0]["connectedSeconds"] >= 1
-    assert "disconnected" not in read_log(grid, "node1")
     assert trouble_of(grid, 0) is None
     assert good.slowest_s < FINAL_S
     peak = memory_peak_bytes(watched(grid).pid("node1"))

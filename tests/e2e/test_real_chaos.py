@@ -11,7 +11,8 @@ import pytest
 
 from tests.e2e.chaos import Chaos
 from tests.e2e.invariants import check_town
-from tests.e2e.town import Load, run_town
+from tests.e2e.networks import until
+from tests.e2e.town import HEAL_S, Load, run_town
 
 HOUR_S = 3_600
 SHORT_S = 8
@@ -28,6 +29,7 @@ def play(folder: Path, nodes: int, seconds: float, *, wired: bool) -> int:
         chaos = Chaos(town, load, seed)
         try:
             chaos.play(seconds)
+            until(lambda: load.receipts, HEAL_S, "a receipt")
         finally:
             load.stop()
             print(f"{seconds:.0f} s of chaos: {dict(chaos.counts)}", flush=True)

@@ -134,6 +134,7 @@ def test_records_on_a_lighter_branch_are_on_chain_once(tmp_path: Path) -> None:
         hear(grid, watch, before)
         lighter = height_of(grid.url(0))
         assert common < lighter < heavier
+        until(meter.status, 60, "a status of the meter")
         assert meter.status()[0]["waiting"] > 0, "nothing is settled on so few blocks"
 
         grid.start_node(1)

