@@ -18,7 +18,7 @@ from ledger.contract.messages import Runner
 from ledger.errors import BlockNotYet, InvalidBlock, WrongNetwork
 from ledger.genesis import Genesis
 from ledger.genesis_block import make_genesis_block
-from ledger.history import History, compute_pins
+from ledger.history import HEADERS_CACHED, History, compute_pins
 from ledger.permissions import apply_override, check_overrides, find_validators, read_validators
 from ledger.receipt import Receipt, encode_receipts
 from ledger.state.state import State, StateCache
@@ -287,6 +287,8 @@ class Chain(History):
         self._executions.clear()
         self.head = block.header
         self._headers[block.number] = block.header
+        if len(self._headers) > HEADERS_CACHED:
+            self._headers.popitem(last=False)
         if self.is_mined:
             self.validators = self._next_validators(self._head_state(), self.validators)
         elif block.header.mix_hash != block.header.extra_data:

@@ -112,8 +112,7 @@ class History:
         """The header at a height. Raises StoreError for a height that is not there."""
         header = self._headers.get(height)
         if header is None:
-            raw = self.store.get_header(height)
-            if raw is None:
+            if (raw := self.store.get_header(height)) is None:
                 raise StoreError(f"block {height} is not in the store")
             header = self._headers[height] = decode_header(raw)
             if len(self._headers) > HEADERS_CACHED:

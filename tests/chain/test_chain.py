@@ -5,6 +5,7 @@ import gc
 import pytest
 
 from ledger import candidates, history
+from ledger import chain as chain_module
 from ledger.block import Block, Header, validators_hash
 from ledger.contract.execution import Message
 from ledger.encoding import abi
@@ -252,3 +253,15 @@ def test_a_call_reads_so_much_of_an_old_state_and_no_more(tmp_path, monkeypatch)
         chain.call(message, 2)
     assert chain.call(message).status == "success"
     chain.close()
+
+
+def test_headers_in_memory_are_as_many_as_are_kept_and_no_more(monkeypatch) -> None:
+    for module in (chain_module, history):
+        monkeypatch.setattr(module, "HEADERS_CACHED", 4)
+    chain = make_chain()
+    for height in range(1, 11):
+        add_block(chain, now_s=2_000 + height)
+        assert len(chain._headers) <= 4
+    headers = [chain.header(height) for height in range(11)]
+    assert [one.number for one in headers] == list(range(11))
+    assert len(chain._headers) <= 4
