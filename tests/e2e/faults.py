@@ -99,7 +99,7 @@ OTHERS = {
         "e2e/test_garbage.py::test_rubbish_on_both_ports_stops_no_block",
         "node/test_rpc_server.py::test_batches_bodies_and_replies_are_bounded",
     ),
-    33: ("node/test_rpc_methods.py::test_log_queries_are_bounded",),
+    33: ("node/test_rpc_contracts.py::test_log_queries_are_bounded",),
     34: ("node/test_rpc_server.py::test_heavy_calls_leave_half_of_the_time_to_the_rest",),
     36: (
         "pool/test_pool_bounds.py::"

@@ -24,6 +24,7 @@ from node.node import Node
 from node.ports import free_ports
 from node.rpc.server import RpcServer
 from node.sync import follow
+from tests.node.counter import PAYLOAD
 from tests.node.far import make_source
 
 T = TypeVar("T")
@@ -143,6 +144,27 @@ def one_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalNetwork]
     network.start()
     yield network
     network.close()
+
+
+@pytest.fixture(scope="module")
+def client(one_node: LocalNetwork) -> Iterator[Client]:
+    made = one_node.client()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def accounts(client: Client) -> list[str]:
+    return list(client.call("eth_accounts"))
+
+
+@pytest.fixture(scope="module")
+def counter(client: Client, accounts: list[str]) -> str:
+    """The address of a deployed Counter."""
+    request = {"from": accounts[0], "data": "0x" + PAYLOAD.hex()}
+    receipt = client.wait_for_receipt(client.call("eth_sendTransaction", request))
+    assert receipt["status"] == "0x1", receipt
+    return str(receipt["contractAddress"])
 
 
 @pytest.fixture(scope="session")

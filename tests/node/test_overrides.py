@@ -1,6 +1,5 @@
 """The third and fourth parameter of eth_call: accounts and a block that one call finds instead."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,13 +24,6 @@ class Clock(Contract):
 PAYLOAD = "0x" + (bytes.fromhex("ef574c01") + len(SOURCE).to_bytes(4, "big") + SOURCE).hex()
 SEEN = "0x" + abi.selector("seen()").hex()
 SOMEBODY = "0x" + "ab" * 20
-
-
-@pytest.fixture(scope="module")
-def client(one_node: Any) -> Iterator[Client]:
-    made: Client = one_node.client()
-    yield made
-    made.close()
 
 
 @pytest.fixture(scope="module")

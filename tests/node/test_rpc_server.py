@@ -16,13 +16,7 @@ from node.rpc import dispatch, server
 from node.rpc.codec import BATCH_CALLS_MAX, BODY_BYTES_MAX
 from node.rpc.dispatch import Dispatcher, MethodTable
 from node.rpc.errors import RpcError
-from node.rpc.parameters import (
-    Parameter,
-    parse_account,
-    parse_block,
-    parse_bool,
-    parse_quantity,
-)
+from node.rpc.parameters import Parameter, parse_account, parse_block, parse_bool, parse_quantity
 from node.rpc.server import RpcServer
 from node.rpc.session import UNREAD_BYTES_MAX, Session, Unread
 

@@ -27,7 +27,7 @@ ELSEWHERE = {
         "node/test_strangers.py",
     ),
     "32 batch bomb, huge body: JSON-RPC's server is not simulated": ("node/test_rpc_server.py",),
-    "33 eth_getLogs over everything: JSON-RPC's": ("node/test_rpc_methods.py",),
+    "33 eth_getLogs over everything: JSON-RPC's": ("node/test_rpc_contracts.py",),
     "34 eth_call in a loop: JSON-RPC's": ("node/test_rpc_methods.py", "node/test_rpc_server.py"),
     "9 and 11, the bytes of SQLite's files": ("store/test_durability.py",),
     "real processes, of which e2e/faults.py has all forty by number": (
