@@ -47,7 +47,7 @@ EXCEPTIONS = {
 # None has room for much more: what is added is paid for by what is taken out.
 BOOK_LINES_MAX = {"ledger": 7_000, "ledger.contract": 9_600, "ledger.consensus": 2_400}
 FILE_LINES_MAX = 400
-TEST_FILE_LINES_MAX = 700
+TEST_FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 60
 UNEXPLAINED_LINES_MAX = 10
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
