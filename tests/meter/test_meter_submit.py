@@ -257,7 +257,10 @@ def test_a_record_of_another_branch_settles_nothing(tmp_path: Path) -> None:
 # Any story.
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=15,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(st.lists(st.sampled_from(["add", "down", "up", "kill", "swallow", "hold", "mine"])))
 def test_each_period_is_recorded_once_in_any_story(
     tmp_path_factory: pytest.TempPathFactory, acts: list[str]
@@ -286,5 +289,6 @@ def test_each_period_is_recorded_once_in_any_story(
         world.chain.mine()
         await world.until_settled()
         world.check(added)
+        assert sum(world.chain.batches) == len(added)
 
     play(tmp_path_factory.mktemp("story"), story, count=2)
