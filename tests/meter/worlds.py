@@ -68,7 +68,7 @@ class World:
         if self.task is not None:
             self.sender.wake()
 
-    async def until(self, condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    async def until(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
         async with asyncio.timeout(seconds):
             while not condition():
                 assert self.task is not None

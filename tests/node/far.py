@@ -157,7 +157,7 @@ def catch_up(
     *,
     snapshot_blocks: int = 0,
     until: Callable[[ToyNetwork], bool] | None = None,
-    seconds: float = 30,
+    seconds: float = 90,
 ) -> ToyNetwork:
     network = ToyNetwork(peers)
     target = max(peer.head_height for peer in peers)

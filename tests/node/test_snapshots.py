@@ -230,7 +230,7 @@ def test_a_false_height_told_again_and_again_keeps_nobody_from_joining(
         liar.head_height = 2**62
         return chain.head == source.head and not liar.sync.is_behind  # type: ignore[attr-defined]
 
-    catch_up(chain, [honest, liar], snapshot_blocks=100, until=joined, seconds=8)
+    catch_up(chain, [honest, liar], snapshot_blocks=100, until=joined)
     assert Kind.GET_STATE in honest.kinds()
     assert load_unchecked(chain.store).stop <= BLOCKS + 1, "else what is decided here later is too"
 

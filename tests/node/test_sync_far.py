@@ -134,6 +134,7 @@ def test_while_one_peer_says_nothing_another_is_asked(
 ) -> None:
     """Who waits for each silent liar as long as for a slow line follows a quarter of the time."""
     monkeypatch.setattr(requests, "SILENT_S", 0.1)
+    monkeypatch.setattr(requests, "REPLY_S", 270.0)
     chain = Chain(MemoryStore(), GENESIS)
     deaf, honest = ToyPeer(1, source), ToyPeer(2, source)
     deaf.deaf = {kind}
