@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from node.devnet import BALANCE_WEI, CHAIN_ID, MNEMONIC, Devnet
 from node.keys import derive_unlocked
 from node.network_files import create_network
 from node.ports import free_ports
+from tests.node.local import until
 
 KEYS = derive_unlocked(MNEMONIC)
 OWNER = next(iter(KEYS))
@@ -44,13 +45,6 @@ def devnet(tmp_path: Path) -> Iterator[Devnet]:
         yield network
     finally:
         network.stop()
-
-
-def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
 
 
 def children(pid: int) -> list[int]:

@@ -1,19 +1,11 @@
 """An empty validator joins a running network by a snapshot, and its vote counts."""
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from node.sync import follow, history
-
-
-def until(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
+from tests.node.local import until
 
 
 @pytest.mark.timeout(300)

@@ -5,7 +5,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -33,15 +33,9 @@ from node.miner import Miner as MinerProcess
 from node.network_files import STORE_FILE
 from tests.chain.chains import CHAIN_ID, deployment
 from tests.chain.mined_chains import Miner
+from tests.node.local import until
 
 PROVIDER_GAS = 300_000
-
-
-def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.fixture

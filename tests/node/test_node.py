@@ -23,13 +23,7 @@ from node.errors import NodeError
 from node.network_files import KEY_FILE, STORE_FILE
 from node.node import Node
 from node.ports import free_ports
-
-
-def until(condition: Callable[[], object], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
+from tests.node.local import until
 
 
 def transfer(network: Any, nonce: int, account: int = 1, **fields: Any) -> Transaction:

@@ -18,7 +18,7 @@ from node.client import Client
 from node.doctor import check_memory, check_peers, judge_wear
 from node.network_files import STORE_FILE
 from tests.commands.terminal import fail, run, succeed
-from tests.node.test_validators import Load, add_member, pay, status_of, until
+from tests.node.local import Load, add_member, pay, status_of, until
 
 FAST = {"round_timeout_ms": 250}
 
