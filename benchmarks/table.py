@@ -47,7 +47,13 @@ def _engine(result: list[dict[str, Any]]) -> list[Row]:
         f"{one['by_event_us']['Received']['median']} us with {one['validators']} validators"
         for one in result
     )
-    return [(what, said, "100 us")]
+    largest = result[-1]
+    kind, dearest = max(largest["by_event_us"].items(), key=lambda item: item[1]["median"])
+    return [
+        (what, said, "100 us"),
+        (f"the dearest step of that engine, a `{kind}` with {largest['validators']} validators",
+         f"{dearest['median']} us", "100 us"),
+    ]  # fmt: skip
 
 
 def _blocktime(result: dict[str, Any]) -> list[Row]:
