@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from node import node as module
-from tests.node.test_validators import pay
+from tests.node.local import pay
 
 
 def test_a_node_writes_when_so_many_bytes_wait(
