@@ -43,8 +43,11 @@ def own_ports() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def no_word_of_waiting() -> Iterator[None]:
-    """Commands say that they wait where a block takes long, which on a busy machine it may."""
+def patience() -> Iterator[None]:
+    """Commands say that they wait where a block takes long, and the doctor that a node is ill which
+    answers late: on a busy machine it may be well all the same."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(client, "SLOW_S", 3_600.0)
+        patch.setattr("node.doctor.PEER_TIMEOUT_S", 60.0)
+        patch.setattr("node.client_checks.TIMEOUT_S", 60.0)
         yield
