@@ -22,6 +22,7 @@ from node.demo.grid import (
     HOST,
     KILLED,
     NODES,
+    READY_S,
     Grid,
     block_at,
     count_recorded,
@@ -35,7 +36,7 @@ from node.demo.households import prepare_households
 from node.errors import NodeError
 
 FEED_S = 60.0  # the boards replay their month in about so long
-END_S = 100.0  # from the first line to the last record; a demo that takes longer is broken
+STILL_S = 100.0  # without one hour more on chain; a demo that stands still so long is broken
 BAR_CELLS = 16  # what a terminal of 80 columns has room for
 # Fractions of the month at which the demo's accidents happen and are mended.
 KILL_AT, CUT_AT, RESTART_AT, MEND_AT = 0.20, 0.30, 0.55, 0.65
@@ -119,7 +120,7 @@ def watch_month(console: Console, grid: Grid) -> Accidents:
         start_meter(grid, index, meter.household.rows / FEED_S)
     accidents = Accidents()
     wanted = [one.household.hours for one in grid.meters]
-    deadline = time.monotonic() + FEED_S + END_S
+    deadline, before = time.monotonic() + STILL_S, None
     with Live(console=console, refresh_per_second=4, transient=False) as live:
         while True:
             grid.processes.check()
@@ -132,10 +133,12 @@ def watch_month(console: Console, grid: Grid) -> Accidents:
             done_all = all(done >= all_ for (done, _), all_ in zip(recorded, wanted, strict=True))
             if done_all and not any(waiting):  # each meter has seen its last receipt, too
                 break
-            if time.monotonic() > deadline:
+            if (recorded, waiting) != before:
+                deadline, before = time.monotonic() + STILL_S, (recorded, waiting)
+            elif time.monotonic() > deadline:
                 raise NodeError(
-                    f"after {FEED_S + END_S:.0f} s only {sum(done for done, _ in recorded)} of "
-                    f"{sum(wanted)} hours are on chain; see {grid.processes.logs}"
+                    f"{sum(done for done, _ in recorded)} of {sum(wanted)} hours are on chain, and "
+                    f"no more came for {STILL_S:.0f} s; see {grid.processes.logs}"
                 )
             time.sleep(0.2)
     if not console.is_terminal:
@@ -208,7 +211,7 @@ def waiting_records(grid: Grid) -> list[int]:
 
 def check_nodes_agree(console: Console, grid: Grid) -> None:
     """All four nodes have one block at one height."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + READY_S
     while True:
         heights = [grid.client(index).height() for index in range(NODES)]
         if len(set(heights)) == 1 or time.monotonic() > deadline:

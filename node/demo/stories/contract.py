@@ -18,7 +18,7 @@ from node.abi_text import Entry, abi_type, decode_error, find_entry, signature
 from node.client import Client, RpcError
 from node.errors import NodeError
 
-FINAL_S_MAX = 30.0  # a block takes some 20 ms here, with a dead proposer half a second
+FINAL_S_MAX = 60.0  # a block takes some 20 ms here, with a dead proposer half a second
 POLL_S = 0.002
 
 
