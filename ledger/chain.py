@@ -134,7 +134,7 @@ class Chain(History):
 
         The time is `now_s`, or the parent's where our clock is behind it. A candidate that cannot
         stand in this block is passed over and named in the result; what its sender sent after it
-        cannot either, and is passed over without a word, or one account could fill SKIPPED_MAX.
+        cannot either, and is passed over without a word, as is what fits into a later block.
         """
         context = self._context(max(self.head.timestamp, now_s), coinbase)
         state = apply_override(self.genesis, self._head_state(), context.height)

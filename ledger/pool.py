@@ -9,7 +9,7 @@ balances), gossip, and any clock.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -169,17 +169,10 @@ class Pool:
         """Whether a block on the head would have something to include."""
         return next(self.pending(base_fee, state_nonce), None) is not None
 
-    def remove_included(
-        self, transactions: Sequence[Transaction], nonces: Mapping[Address, int] | None = None
-    ) -> None:
-        """Forget what a block included and what its senders' new nonces made stale."""
-        after = dict(nonces or {})
-        for transaction in transactions:
-            sender = transaction.sender
-            after[sender] = max(after.get(sender, 0), transaction.nonce + 1)
-        for sender, nonce in after.items():
-            queue = self._queues.get(sender)
-            if queue is not None:
+    def remove_included(self, transactions: Sequence[Transaction]) -> None:
+        """Forget what a block included, in its order, and what that made stale."""
+        for sender, nonce in {one.sender: one.nonce + 1 for one in transactions}.items():
+            if (queue := self._queues.get(sender)) is not None:
                 self._advance(queue, nonce)
 
     def take_back(
@@ -195,10 +188,9 @@ class Pool:
             if queue is not None and nonce < queue.nonce:
                 queue.nonce = queue.end = nonce
                 self._place(queue)
-        for transaction in transactions:
-            sender = transaction.sender
+        for one in transactions:
             with suppress(InvalidTransaction):
-                self.add(transaction, get_nonce(sender), get_balance(sender))
+                self.add(one, get_nonce(one.sender), get_balance(one.sender))
 
     def drop_invalid(self, transaction: Transaction) -> None:
         """Forget a transaction that cannot run; later ones of its sender wait for its nonce."""
@@ -231,18 +223,15 @@ class Pool:
         return min(transaction.max_fee - self.base_fee, transaction.max_priority_fee)
 
     def _heads(self) -> Iterator[tuple[int, _Queue]]:
-        """Senders with something executable, the best price first, then as they came."""
+        """Senders with something executable: the best price first, then who waits longest."""
         for price in self._prices[::-1]:
             for queue in list(self._levels.get(price, {}).values()):
                 yield price, queue
 
     def _make_room(self, newcomer: Transaction, nonce: int) -> None:
         """Evict until `newcomer` fits, or raise PoolFull where all others have a better claim."""
-        limits = self.limits
-        while (
-            len(self._by_hash) >= limits.transactions_max
-            or self._bytes + len(newcomer.raw) > limits.bytes_max
-        ):
+        limits, bytes_max = self.limits, self.limits.bytes_max - len(newcomer.raw)
+        while len(self._by_hash) >= limits.transactions_max or self._bytes > bytes_max:
             victim = self._find_victim(newcomer, nonce)
             if victim is None:
                 raise PoolFull("the pool", limits.transactions_max)
@@ -265,15 +254,10 @@ class Pool:
         if nonce <= queue.nonce:
             return
         self._strangers.pop(queue.sender, None)
-        passed: Iterable[int] = range(queue.nonce, nonce)
-        if nonce - queue.nonce > len(queue.waiting):
-            passed = list(queue.waiting)
-        queue.nonce = nonce
-        queue.end = max(queue.end, nonce)
-        for number in passed:
-            if number < nonce and number in queue.waiting:
-                self._drop(queue, queue.waiting[number])
-        self._place(queue)
+        queue.nonce, queue.end = nonce, max(queue.end, nonce)
+        for number in [number for number in queue.waiting if number < nonce]:
+            self._drop(queue, queue.waiting[number])
+        self._place(queue, served=True)
 
     def _drop(self, queue: _Queue, transaction: Transaction) -> None:
         del queue.waiting[transaction.nonce]
@@ -295,13 +279,14 @@ class Pool:
         if queue.weight:
             self._by_weight.setdefault(queue.weight, {})[queue.sender] = queue
 
-    def _place(self, queue: _Queue) -> None:
-        """Keep the queue at the level of its first executable transaction's price."""
+    def _place(self, queue: _Queue, *, served: bool = False) -> None:
+        """Keep the queue at the level of its first executable transaction's price, behind those
+        that wait there already if it was `served`: else few could stand first in every block."""
         while queue.end in queue.waiting:
             queue.end += 1
         first = queue.waiting.get(queue.nonce)
         price = None if first is None else self._price(first)
-        if price == queue.price:
+        if price == queue.price and not served:
             return
         if queue.price is not None and _take_out(self._levels, queue.price, queue.sender):
             del self._prices[bisect_left(self._prices, queue.price)]
@@ -326,10 +311,7 @@ def _take_out(groups: dict[int, dict[Address, _Queue]], key: int, sender: Addres
 
 
 def _check_replacement(old: Transaction, new: Transaction) -> None:
-    for before, after in (
-        (old.max_fee, new.max_fee),
-        (old.max_priority_fee, new.max_priority_fee),
-    ):
+    for before, after in ((old.max_fee, new.max_fee), (old.max_priority_fee, new.max_priority_fee)):
         needed = before + max(1, before * PRICE_BUMP_PERCENT // 100)
         if after < needed:
             raise ReplacementUnderpriced(after, needed)

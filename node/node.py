@@ -18,7 +18,7 @@ from ledger.consensus import events as ev
 from ledger.contract.messages import Runner
 from ledger.crypto.address import address_of
 from ledger.crypto.secp256k1 import sign_compact
-from ledger.errors import EncodingError, GasLimitExceeded, NonceTooHigh, StoreError
+from ledger.errors import CodeLimitExceeded, EncodingError, NonceTooHigh, StoreError
 from ledger.genesis import NETWORK_CONTRACT
 from ledger.pool import Pool
 from ledger.state.state import State
@@ -307,11 +307,7 @@ class Node:
         candidates = self.pool.pending(self.chain.genesis.base_fee, get_nonce)
         built = self.chain.build(candidates, int(time.time()), self.address)
         for transaction, error in built.refused:
-            fits_later = (
-                isinstance(error, GasLimitExceeded)
-                and transaction.gas <= self.chain.genesis.gas_limit
-            )
-            if not fits_later and not isinstance(error, NonceTooHigh):
+            if not isinstance(error, (CodeLimitExceeded, NonceTooHigh)):
                 self.pool.drop_invalid(transaction)
                 self.log.seldom("pool", "a waiting transaction cannot run", why=error)
         return built.block

@@ -204,7 +204,7 @@ def test_a_block_calls_so_many_bytes_of_sources_and_no_more() -> None:
     called = [one for one in built.block.transactions if one.to in {c.address for c in contracts}]
     assert len(called) == 2 * (CODE_BYTES_MAX // size)
     assert built.block.transactions[-1].to == ACCOUNTS[2]
-    assert [type(error) for _, error in built.refused] == [CodeLimitExceeded] * 2  # one a sender
+    assert [type(error) for _, error in built.refused] == [CodeLimitExceeded]  # one a contract
     left = calls[len(called) : -1]
     state = chain.state_at()
     context = chain._context(2_000, ACCOUNTS[0])

@@ -228,6 +228,20 @@ def test_senders_at_one_price_take_turns():
     assert order == [(1, 0), (2, 0), (3, 0), (1, 1), (2, 1), (1, 2)]
 
 
+def test_who_was_served_waits_behind_those_at_its_price_who_were_not():
+    world = World()
+    for nonce in range(3):
+        world.add(make(1, nonce))
+    for account, nonce, price in [(2, 0, 0), (3, 0, 0), (4, 0, 5), (4, 1, 0)]:
+        world.add(make(account, nonce, price=price))
+
+    world.include(world.pending(2))
+    world.add(make(5, 0))
+
+    order = [(tx.sender[-1], tx.nonce) for tx in world.pending()]
+    assert order == [(2, 0), (3, 0), (4, 1), (1, 1), (5, 0), (1, 2)]
+
+
 def test_a_price_above_the_fee_counts_as_what_the_proposer_gets():
     pool = Pool(CHAIN_ID, GAS_LIMIT, base_fee=10)
     capped = make(1, 0, max_fee=12, max_priority_fee=50)
