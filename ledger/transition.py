@@ -36,9 +36,9 @@ from ledger.trie.ordered import ordered_root, transactions_root
 from ledger.types import Hash32
 
 TRANSACTIONS_MAX = 10_000  # of one block; the gas limit ends a block long before
-CODE_BYTES_MAX = 512 << 10
+CODE_BYTES_MAX = 256 << 10
 """Of the sources that a block's transactions call. A call pays for what it runs; that its contract
-was made ready is paid by nobody: 0.7 us a byte at worst, 8 where it is compiled anew."""
+was made ready is paid by nobody: 3.5 us a byte at worst, 8 where it is compiled anew."""
 Called = dict[Hash32, int]
 """Bytes of source by code hash, of what the transactions of a block have called so far."""
 

@@ -45,7 +45,7 @@ EXCEPTIONS = {
 # Three books, read one after the other. The first, the ledger proper, is read in a weekend; the
 # language of contracts and the engines are a book each, for who writes contracts or runs networks.
 # None has room for much more: what is added is paid for by what is taken out.
-BOOK_LINES_MAX = {"ledger": 7_000, "ledger.contract": 9_600, "ledger.consensus": 2_400}
+BOOK_LINES_MAX = {"ledger": 7_000, "ledger.contract": 9_700, "ledger.consensus": 2_400}
 FILE_LINES_MAX = 400
 TEST_FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 60

@@ -11,7 +11,8 @@ import pickle
 import zlib
 from collections import OrderedDict
 
-from ledger.contract.compile import CompiledContract, Made, compile_contract
+from ledger.contract.compile import CompiledContract, compile_contract
+from ledger.contract.made import Made
 from ledger.contract.program import Program
 from ledger.crypto.keccak import keccak256
 from ledger.types import Hash32
@@ -20,8 +21,9 @@ READY_BYTES_MAX = 64 << 20
 """Of memory for programs that are ready to run, with what calls made of them: a quarter of what a
 worker may take. Past 100 of the largest contracts, whose deployments filled as many blocks, calls
 have code unpacked: bounded by the block, or paid, where one contract calls another."""
-PACKED_BYTES_MAX = 16 << 20
-"""Of packed code: 600 of the largest contracts, thousands of common ones."""
+PACKED_BYTES_MAX = 48 << 20
+"""Of packed code: it takes 300 blocks full of deployments to drive others out, which are compiled
+anew when they are called."""
 
 _programs: OrderedDict[tuple[Hash32, int], Program] = OrderedDict()
 _packed: OrderedDict[tuple[Hash32, int], bytes] = OrderedDict()
@@ -41,7 +43,7 @@ def load_program(
     if code_hash is not None:
         key = code_hash, rules_version
         _keep(key, program)
-        _packed[key] = pack(compiled, len(source))
+        _packed[key] = pack(program)
         total = sum([len(each) for each in _packed.values()])
         while total > PACKED_BYTES_MAX:
             total -= len(_packed.popitem(last=False)[1])
@@ -61,7 +63,7 @@ def get_program(code_hash: Hash32, rules_version: int) -> Program | None:
     if packed is None:
         return None
     _packed.move_to_end(key)
-    program = Program(*unpack(packed))
+    program = unpack(packed)
     _keep(key, program)
     return program
 
@@ -86,11 +88,13 @@ def _shed() -> None:
         total -= _programs.popitem(last=False)[1].weigh()
 
 
-def pack(compiled: CompiledContract, size: int) -> bytes:
-    """Model and code as bytes for this process alone; `size` is the source's."""
-    return zlib.compress(pickle.dumps((size, compiled.model, marshal.dumps(compiled.needs)), 5), 1)
+def pack(program: Program) -> bytes:
+    """Model and code as bytes for this process alone."""
+    code = marshal.dumps(program.compiled.needs)
+    kept = program.size, program.selectors, program.compiled.model, code
+    return zlib.compress(pickle.dumps(kept, 5), 1)
 
 
-def unpack(packed: bytes) -> tuple[CompiledContract, int]:
-    size, model, code = pickle.loads(zlib.decompress(packed))
-    return CompiledContract(model, marshal.loads(code)), size
+def unpack(packed: bytes) -> Program:
+    size, selectors, model, code = pickle.loads(zlib.decompress(packed))
+    return Program(CompiledContract(model, marshal.loads(code)), size, selectors)

@@ -9,11 +9,12 @@ import ast
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import CellType, CodeType, FunctionType
-from typing import Any, ClassVar, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 from ledger.contract.check import check_contract
 from ledger.contract.helpers import Host, Sized
 from ledger.contract.instrument import Instrument
+from ledger.contract.made import Made
 from ledger.contract.model import ContractModel
 from ledger.contract.parse import parse_module
 from ledger.contract.ranges import TURNS_MAX
@@ -22,26 +23,6 @@ from ledger.contract.source import read_tree
 
 _BUILTINS = {"len": len, "min": min, "max": max, "abs": abs}
 """All that contract code finds outside itself; the rest of its language is syntax and helpers."""
-
-
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-class Made(dict[K, V]):
-    """What `make` gives for a key, made when it is first asked for and kept."""
-
-    __slots__ = ("make",)
-    count: ClassVar[int] = 0
-    """Of all that was ever made: when it has risen, programs weigh more."""
-
-    def __init__(self, make: Callable[[K], V]) -> None:
-        self.make = make
-
-    def __missing__(self, key: K) -> V:
-        Made.count += 1
-        value = self[key] = self.make(key)
-        return value
 
 
 class CompiledContract:

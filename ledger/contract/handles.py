@@ -182,8 +182,7 @@ def make_array(type: ArrayType, structs: Structs) -> Callable[[Door, Slot], Any]
 @shared
 def make_list(element: ValueType, structs: Structs) -> Callable[[Door, Slot], Any]:
     """A list of values behind its length: a declared Array's, or a struct's member."""
-    accesses, stride = make_element_accesses(element, structs)
-    each, zero = len(accesses), accesses[0].zero
+    accesses, each, stride = make_element_accesses(element, structs)
     load_whole = make_access(ListType(element), structs).load
 
     class Array(Handle):
@@ -226,7 +225,7 @@ def make_list(element: ValueType, structs: Structs) -> Callable[[Door, Slot], An
                 raise Panicked(PANIC_POP)
             access, slot = self._locate(length - 1)
             value = access.load(self.door, slot)
-            access.store(self.door, slot, zero)
+            access.store(self.door, slot, access.zero)
             self.door.store(self.base, length - 1)
             return value
 
@@ -273,8 +272,7 @@ def make_array_of_handles(element: StorageType, structs: Structs) -> Callable[[D
 def make_fixed(type: FixedListType, structs: Structs) -> Callable[[Door, Slot], Any]:
     """T[N] in place: elements from the base on, no length."""
     size = type.size
-    accesses, stride = make_element_accesses(type.element, structs)
-    each = len(accesses)
+    accesses, each, stride = make_element_accesses(type.element, structs)
 
     load_whole = make_access(type, structs).load
 

@@ -30,6 +30,7 @@ from ledger.contract.types import (
     StorageType,
     StringType,
     StructType,
+    once,
 )
 from ledger.crypto.keccak import keccak256
 from ledger.types import Slot
@@ -78,6 +79,7 @@ def place_members(types: Iterable[StorageType]) -> tuple[list[tuple[int, int]], 
     return places, slot + (used > 0)
 
 
+@once
 def count_slots(type: StorageType) -> int:
     """Slots that a value takes for itself when it begins one."""
     if isinstance(type, FixedListType):

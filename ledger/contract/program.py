@@ -5,12 +5,12 @@ What belongs here: which codec, access or handle serves which name of a source. 
 """
 
 from collections import namedtuple
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from types import FunctionType
 from typing import Any
 
-from ledger.contract.compile import CompiledContract, Made
+from ledger.contract.compile import CompiledContract
 from ledger.contract.door import Door
 from ledger.contract.handles import HANDLES, make_handle, make_reference
 from ledger.contract.interface import (
@@ -24,16 +24,27 @@ from ledger.contract.interface import (
     make_entry,
 )
 from ledger.contract.layout import get_value_size, place_members
-from ledger.contract.model import Kind, RecordModel
+from ledger.contract.made import Made
+from ledger.contract.model import Kind, MethodModel, RecordModel
 from ledger.contract.remote import CallingHost
 from ledger.contract.signals import Reverted
 from ledger.contract.storage import Access, make_access, make_word_access
-from ledger.contract.types import FixedListType, StructType
+from ledger.contract.types import (
+    ArrayType,
+    FixedListType,
+    MapType,
+    StorageType,
+    StructType,
+    ValueType,
+    count_nodes,
+)
 from ledger.contract.values import Values
 from ledger.types import Slot
 
 SOURCE_BYTE_BYTES, FIELD_BYTES, MADE_BYTES = 12, 300, 5_000
 """Memory of a program for a byte of its source, for a field, and for what is made at first use."""
+NODES_MADE = 4
+"""Types in types of a codec that weigh, and take to make, as much as a record."""
 
 
 class Program:
@@ -65,11 +76,17 @@ class Program:
         "used",
     )
 
-    def __init__(self, compiled: CompiledContract, size: int) -> None:
-        """`size` is that of the source, in bytes."""
+    def __init__(
+        self, compiled: CompiledContract, size: int, selectors: dict[bytes, str] | None = None
+    ) -> None:
+        """`size` is that of the source, in bytes; `selectors`, if known, spare their hashes."""
         model = compiled.model
         self.size = size
-        self.declared = len(model.structs) + len(model.events) + len(model.errors)
+        records = (*model.events, *model.errors)
+        self.declared = len(records) + len(model.structs) + len(model.enums)
+        self.declared += sum([_count_containers(each.type) for each in model.fields])
+        self.declared += sum([len(each.fields) for each in model.structs])
+        self.declared += sum([_count_fields(each) for each in records])
         self.used = 0
         self.places: list[tuple[int, int]] = []
         self.compiled, self.fields = compiled, model.fields
@@ -82,22 +99,32 @@ class Program:
         self.constructor = make_entry(first, structs) if first else None
         self.migration = make_entry(later, structs) if later else None
         doors = [each for each in model.methods if each.kind in (Kind.VIEW, Kind.WRITE)]
-        methods = {b"" if each.name == RECEIVE else find_selector(each): each for each in doors}
-        self.selectors = {selector: each.name for selector, each in methods.items()}
-        self.entries: Made[bytes, Entry] = Made(lambda key: make_entry(methods[key], structs))
-        proxies = {(one.name, each.name): each for one in model.interfaces for each in one.methods}
-        self.remotes: Made[tuple[str, str], Entry] = Made(
-            lambda key: make_entry(proxies[key], structs)
+        self.selectors = selectors or {
+            b"" if each.name == RECEIVE else find_selector(each): each.name for each in doors
+        }
+        methods = {each.name: each for each in doors}
+        self.entries: Made[bytes, Entry] = Made(
+            lambda key: self._enter(methods[self.selectors[key]])
         )
-        self.codecs: Made[int, Values] = Made(lambda number: Values(model.codecs[number], structs))
+        proxies = {(one.name, each.name): each for one in model.interfaces for each in one.methods}
+        self.remotes: Made[tuple[str, str], Entry] = Made(lambda key: self._enter(proxies[key]))
+        self.codecs: Made[int, Values] = Made(lambda number: self._code(model.codecs[number]))
         self.host = self._make_host()
 
     def weigh(self) -> int:
         """Bytes of memory by and large, never too few: what calls have made so far is counted."""
         fields = FIELD_BYTES * len(self.fields)
-        made = len(self.structs) + len(self.records) + len(self.events) + len(self.entries)
-        made += self.used
+        made = len(self.structs) + len(self.records) + len(self.events) + self.used
         return SOURCE_BYTE_BYTES * self.size + fields + MADE_BYTES * made
+
+    def _enter(self, method: MethodModel) -> Entry:
+        entry = make_entry(method, self.structs)
+        self.used += 1 + _count_made([*entry.arguments.types, *entry.returns.types])
+        return entry
+
+    def _code(self, types: Sequence[ValueType]) -> Values:
+        self.used += 1 + _count_made(types)
+        return Values(types, self.structs)
 
     def _make_struct(self, name: str) -> type[tuple[Any, ...]]:
         return make_record(name, [field for field, _ in self.struct_types[name].fields])
@@ -108,7 +135,12 @@ class Program:
         reverts = {error.name: error for error in (*model.errors, UNAUTHORIZED, CALL_FAILED)}
         happened = {event.name: event for event in model.events}
         self.error_names = tuple(reverts)
-        self.errors: Made[str, ErrorCodec] = Made(lambda name: ErrorCodec(reverts[name], structs))
+
+        def make_error(name: str) -> ErrorCodec:
+            self.used += _count_fields(reverts[name])
+            return ErrorCodec(reverts[name], structs)
+
+        self.errors: Made[str, ErrorCodec] = Made(make_error)
         self.records: Made[str, Callable[..., Any]] = Made(lambda name: _make_fields(reverts[name]))
         self.events: dict[type, EventCodec] = {}
 
@@ -118,6 +150,7 @@ class Program:
             if name not in happened:
                 return _make_revert(name, self.records[name])
             kind = _make_fields(happened[name])
+            self.used += _count_fields(happened[name])
             self.events[kind] = EventCodec(happened[name], structs)
             return kind
 
@@ -154,6 +187,21 @@ class Program:
         self.used += 1
         Made.count += 1
         setattr(self.host, name, made)
+
+
+def _count_made(types: Iterable[ValueType]) -> int:
+    return sum([count_nodes(type) for type in types]) // NODES_MADE
+
+
+def _count_fields(record: RecordModel) -> int:
+    return _count_made([field.type for field in record.fields])
+
+
+def _count_containers(type: StorageType) -> int:
+    """A field, and the maps and arrays in which it has its values."""
+    if isinstance(type, MapType):
+        return 1 + _count_containers(type.value)
+    return 1 + _count_containers(type.element) if isinstance(type, ArrayType) else 1
 
 
 class _Unmade:

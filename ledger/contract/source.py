@@ -15,6 +15,8 @@ SOURCE_BYTES_MAX = 49_152
 """Twice EIP-170's, as EIP-3860 has it for code with its constructor: source is longer than code."""
 TREE_DEPTH_MAX = 48
 """A twentieth of what the weakest supported CPython compiles; also the bound on open brackets."""
+PARSER_BYTES = 32 << 20
+"""More than the parser takes for any source that it is given."""
 LOOP_DEPTH_MAX = 8
 """CPython 3.11 has 20 nested blocks in all."""
 TREE_NODES_MAX = 16_000
@@ -132,6 +134,8 @@ def parse_text(text: str) -> ast.Module:
             warnings.simplefilter("ignore")  # they differ by version; errors under -W error
             return ast.parse(text, feature_version=(3, 11))
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
+        if isinstance(error, MemoryError):
+            bytearray(PARSER_BYTES)  # raises it again: this machine is at its end, not the parser
         at = getattr(error, "lineno", None) or 1, getattr(error, "offset", None) or 1
         raise breach("syntax", at) from None
 

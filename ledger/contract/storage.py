@@ -5,7 +5,7 @@ through the door of a call. Where a value stands is `layout`. A value is checked
 declared type here, on the way in. Maps, arrays and roles, which are no values, are `handles`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, wraps
 from itertools import chain, repeat
@@ -24,6 +24,7 @@ from ledger.contract.layout import (
     slot_after,
     slots_from,
 )
+from ledger.contract.made import Made
 from ledger.contract.places import LIST_ITEMS_MAX
 from ledger.contract.signals import PANIC_INDEX, PANIC_RANGE, PANIC_SIZE, Panicked
 from ledger.contract.types import (
@@ -238,20 +239,25 @@ def make_wide_struct_access(type: StructType, structs: Structs) -> Access:
     return Access(load, store, make(*[each.zero for _, each in members]))
 
 
-def make_element_accesses(element: StorageType, structs: Structs) -> tuple[list[Access], int]:
-    """How the elements in one stride of slots are reached, and the slots of a stride."""
+Elements = tuple[Mapping[int, Access], int, int]
+
+
+def make_element_accesses(element: StorageType, structs: Structs) -> Elements:
+    """How the elements in one stride of slots are reached, their number, and the slots."""
     size = get_value_size(element)
     if size is None:
-        return [make_access(element, structs)], count_slots(element)
-    per_word = WORD_BYTES // size
-    alone = per_word == 1
-    return [make_word_access(element, size * at, alone=alone) for at in range(per_word)], 1
+        return {0: make_access(element, structs)}, 1, count_slots(element)
+    each = WORD_BYTES // size
+    places: Made[int, Access] = Made(
+        lambda at: make_word_access(element, size * at, alone=each == 1)
+    )
+    return places, each, 1
 
 
 def make_list_access(type: ListType | FixedListType, structs: Structs) -> Access:
     """A list read and written whole: T[N] in place, T[] behind its length."""
-    accesses, stride = make_element_accesses(type.element, structs)
-    each, zero = len(accesses), accesses[0].zero
+    accesses, each, stride = make_element_accesses(type.element, structs)
+    zero = accesses[0].zero
 
     def load_items(door: Door, first: Slot, count: int) -> list[Any]:
         if count > LIST_ITEMS_MAX:

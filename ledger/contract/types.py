@@ -4,9 +4,12 @@ What belongs here: plain values that describe a type. How a type is laid out in 
 `layout`, how it is encoded outside is `interface`, which operations it has is `check`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import TypeAlias
+from functools import lru_cache, wraps
+from typing import Any, TypeAlias, TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,11 @@ class StructType:
     fields: tuple[tuple[str, "ValueType"], ...]
     nodes: int = field(init=False, repr=False, compare=False)
     """As `count_nodes` gives them; kept, for it is asked while contracts run."""
+    kept: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What `once` has found."""
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.nodes))
 
     def __post_init__(self) -> None:
         nodes = 1 + sum([count_nodes(member) for _, member in self.fields])
@@ -172,6 +180,21 @@ def count_nodes(type: ValueType) -> int:
         case FixedListType() | ListType():
             return 1 + count_nodes(type.element)
     return 1
+
+
+def once(find: Callable[[Any], T]) -> Callable[[Any], T]:
+    """What is found of a struct is kept with it: structs in structs are walked through once."""
+
+    @wraps(find)
+    def look(type: Any) -> T:
+        if not isinstance(type, StructType):
+            return find(type)
+        if find.__name__ not in type.kept:
+            type.kept[find.__name__] = find(type)
+        found: T = type.kept[find.__name__]
+        return found
+
+    return look
 
 
 @lru_cache(maxsize=4_096)

@@ -22,6 +22,7 @@ from ledger.contract.types import (
     StructType,
     ValueType,
     count_nodes,
+    once,
 )
 from ledger.crypto.keccak import keccak256
 from ledger.encoding import abi
@@ -32,6 +33,7 @@ Charge: TypeAlias = Callable[[int], None]
 Counter: TypeAlias = Callable[[Any, Charge], int]
 
 
+@once
 def name_type(type: ValueType) -> str:
     """The type as signatures spell it: a struct is a tuple in brackets."""
     match type:
@@ -137,6 +139,7 @@ def _count_utf8(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8"))
 
 
+@once
 def _count_static(type: ValueType) -> int | None:
     """Words of a type whose values all have the same size; None of others."""
     match type:

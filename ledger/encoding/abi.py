@@ -25,8 +25,8 @@ NESTING_MAX = 8
 """Brackets in each other, and arrays of arrays of one type; a contract nests at most 4 deep."""
 STATIC_SIZE_MAX = 1 << 20
 """Bytes of the static part of a type: T[n] must not name more than any transaction can carry."""
-_CODECS_KEPT = 1_024
-"""A type list for each method, event and error of the contracts in use."""
+_CODECS_KEPT = 256
+"""A type list for each method, event and error of the contracts in use; up to 135 kB each."""
 
 _WORD = 32
 _BASE_TYPE = re.compile(r"(uint|int|bytes)([1-9][0-9]{0,2})|bytes|string|bool|address", re.ASCII)
@@ -56,7 +56,7 @@ class Codec:
 
     def __init__(self, types: tuple[str, ...]) -> None:
         members = [_parse_whole(text) for text in types]
-        kind = _sequence_kind(_tuple_name(members), members, tuple)
+        kind = _tuple_kind(members)
         self.types = tuple(member.name for member in members)
         self.size = sum(member.size for member in members)  # all of it, where all are static
         self.encode = kind.encode
@@ -124,6 +124,10 @@ def encode_call(signature: str, values: Sequence[Any]) -> bytes:
 
 @lru_cache(maxsize=_CODECS_KEPT)
 def _parse_whole(text: str) -> Kind:
+    """A type list's entry; what an array is of is kept as well."""
+    inner, bracket, length = text.rpartition("[")
+    if inner.endswith(")") and (match := _ARRAY_SUFFIX.fullmatch(bracket + length)) is not None:
+        return _array_kind(_parse_whole(inner), int(match[1] or 0))
     kind, position = _parse_type(text, 0, 0)
     if position != len(text):
         raise _no_type(text)
@@ -133,9 +137,9 @@ def _parse_whole(text: str) -> Kind:
 def _parse_type(text: str, position: int, depth: int) -> tuple[Kind, int]:
     if text.startswith("(", position) and depth < NESTING_MAX:
         members, position = _parse_members(text, position + 1, depth + 1)
-        kind = _sequence_kind(_tuple_name(members), members, tuple)
+        kind = _tuple_kind(members)
     elif (match := _BASE_TYPE.match(text, position)) is not None:
-        kind, position = _base_kind(match), match.end()
+        kind, position = _base_kind(match[0]), match.end()
     else:
         raise _no_type(text)
     for _ in range(NESTING_MAX):
@@ -158,8 +162,10 @@ def _parse_members(text: str, position: int, depth: int) -> tuple[list[Kind], in
             raise _no_type(text)
 
 
-def _base_kind(match: re.Match[str]) -> Kind:
-    name, family, number = match[0], match[1], int(match[2] or 0)
+@lru_cache(maxsize=_CODECS_KEPT)
+def _base_kind(name: str) -> Kind:
+    match = _BASE_TYPE.fullmatch(name)
+    family, number = (match[1], int(match[2] or 0)) if match else (None, 0)
     if family == "bytes" and number <= _WORD:
         return _padded_kind(name, number)
     if family in ("uint", "int") and number <= 256 and number % 8 == 0:
@@ -284,38 +290,39 @@ def _string_kind() -> Kind:
 
 def _array_kind(element: Kind, length: int) -> Kind:
     """An array of `length` elements, or of any number where that is 0."""
-    if length:
-        if element.size * length > STATIC_SIZE_MAX:
-            raise _no_type(f"{element.name}[{length}]")
-        return _sequence_kind(f"{element.name}[{length}]", [element] * length, list)
-    name, size, decode_element = f"{element.name}[]", element.size, element.decode
+    name, size, decode_element = f"{element.name}[{length or ''}]", element.size, element.decode
+    if size * length > STATIC_SIZE_MAX:
+        raise _no_type(name)
 
     def encode(values: Any) -> bytes:
-        if not isinstance(values, (list, tuple)):
+        if not isinstance(values, (list, tuple)) or (length and len(values) != length):
             raise _refused(name, values)
-        return len(values).to_bytes(_WORD, "big") + _encode_members([element] * len(values), values)
-
-    def decode(data: bytes, position: int) -> tuple[list[Any], int]:
-        length = _decode_length(data, position)
-        start = position + _WORD
-        if length > (len(data) - start) // size:
-            raise EncodingError(f"ABI: {name} of {length} elements in {len(data) - start} bytes")
-        end = start + length * size
+        count = b"" if length else len(values).to_bytes(_WORD, "big")
         if element.dynamic:
-            return _decode_members([element] * length, data, start, end)
+            return count + _encode_members([element] * len(values), values)
+        return count + b"".join([element.encode(value) for value in values])
+
+    def decode_items(data: bytes, start: int, count: int) -> tuple[list[Any], int]:
+        end = start + count * size
+        if element.dynamic:
+            return _decode_members([element] * count, data, start, end)
         return [decode_element(data, at) for at in range(start, end, size)], end
 
+    def decode(data: bytes, position: int) -> tuple[list[Any], int]:
+        if length:
+            return decode_items(data, position, length)
+        count, start = _decode_length(data, position), position + _WORD
+        if count > (len(data) - start) // size:
+            raise EncodingError(f"ABI: {name} of {count} elements in {len(data) - start} bytes")
+        return decode_items(data, start, count)
+
+    if length and not element.dynamic:
+        return Kind(name, size * length, False, encode, lambda data, at: decode(data, at)[0])
     return Kind(name, _WORD, True, encode, decode)
 
 
-def _tuple_name(members: Sequence[Kind]) -> str:
-    return f"({','.join([member.name for member in members])})"
-
-
-def _sequence_kind(
-    name: str, members: Sequence[Kind], make: Callable[[list[Any]], Sequence[Any]]
-) -> Kind:
-    """A tuple or an array of fixed length; `make` is what its values come as."""
+def _tuple_kind(members: Sequence[Kind]) -> Kind:
+    name = f"({','.join([member.name for member in members])})"
     encoders = [member.encode for member in members]
     *offsets, size = accumulate([member.size for member in members], initial=0)
     fields = [(member.decode, offset) for member, offset in zip(members, offsets, strict=True)]
@@ -331,11 +338,11 @@ def _sequence_kind(
         return b"".join([encode(value) for encode, value in zip(encoders, values, strict=True)])
 
     def decode_static(data: bytes, position: int) -> Sequence[Any]:
-        return make([decode(data, position + offset) for decode, offset in fields])
+        return tuple([decode(data, position + offset) for decode, offset in fields])
 
     def decode_dynamic(data: bytes, position: int) -> tuple[Sequence[Any], int]:
         values, end = _decode_members(members, data, position, position + size)
-        return make(values), end
+        return tuple(values), end
 
     if dynamic:
         return Kind(name, _WORD, True, encode, decode_dynamic)

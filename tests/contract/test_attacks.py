@@ -6,15 +6,18 @@ Each of them was found by trying; what it did is said beside it. Rules by themse
 
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from ledger.contract import cache, execution, layout, lowering, values
+from ledger.contract import cache, execution, layout, lowering, source, values
 from ledger.contract.annotations import NODES_MAX
 from ledger.contract.compile import compile_contract
 from ledger.contract.digests import hash_struct
 from ledger.contract.door import TEXT_BYTES_MAX
 from ledger.contract.gas import GAS_COUNT_ITEM, price_power
+from ledger.contract.program import MADE_BYTES, NODES_MADE, Program
+from ledger.contract.rules import Breach
 from ledger.contract.testing import Chain
 from ledger.contract.types import IntType, StructType
 from ledger.contract.values import Values
@@ -256,11 +259,11 @@ def test_what_is_unpacked_of_a_contract_is_what_a_call_uses():
     events = "".join(f"class E{number}(Event):\n    a: uint8\n" for number in range(400))
     head = "from ledger.contract import Contract, Event, uint8\n"
     source = f"{head}{events}class A(Contract):\n{fields}".encode()
-    packed = cache.pack(compile_contract(source), len(source))
+    packed = cache.pack(Program(compile_contract(source), len(source)))
     times = []
     for _ in range(3):
         began = time.process_time()
-        program = cache.Program(*cache.unpack(packed))
+        program = cache.unpack(packed)
         times.append(time.process_time() - began)
     assert not program.events and not program.errors and not program.entries
     assert min(times) < 0.04  # 6 ms where nothing else runs
@@ -298,3 +301,53 @@ def test_keys_of_text_are_not_kept():
     kept = sys.getrefcount(key)
     assert layout.mapping_slot(bytes(32), key) == keccak256(key + bytes(32))
     assert sys.getrefcount(key) == kept
+
+
+WIDE_EVENTS = """
+from ledger.contract import Contract, Event, Struct, write
+
+
+class Inner(Struct):
+{members}
+
+class Wide(Struct):
+{inners}
+
+class Happened(Event):
+    what: list[Wide]
+
+
+class A(Contract):
+    @write
+    def run(self) -> None:
+        nothing: list[Wide] = []
+        self.emit(Happened(nothing))
+"""
+
+
+def test_what_is_made_of_wide_types_weighs_as_much(tmp_path):
+    """135 kB that were counted as 5: fifteen contracts took all memory of a worker, for good."""
+    members = "".join(f"    m{number}: bool\n" for number in range(9))
+    inners = "".join(f"    i{number}: Inner\n" for number in range(11))
+    path = tmp_path / "wide.py"
+    wide = WIDE_EVENTS.format(members=members, inners=inners)
+    weights = []
+    for text in (wide.replace("list[Wide]", "list[Inner]"), wide):
+        path.write_text(text)
+        Chain().deploy(path).run()
+        weights.append(cache.find_program(path.read_bytes(), 1).weigh())
+    assert weights[1] - weights[0] > 100 * MADE_BYTES // NODES_MADE
+
+
+def test_no_memory_left_is_no_verdict_on_a_source(monkeypatch):
+    """A nearly full worker refused a deployment that all others took."""
+
+    def fail(*given, **named):
+        raise MemoryError
+
+    monkeypatch.setattr(source, "ast", SimpleNamespace(parse=fail))
+    with pytest.raises(Breach):  # the parser's own depth, with memory left
+        source.parse_text("x = 1")
+    monkeypatch.setattr(source, "PARSER_BYTES", 1 << 62)
+    with pytest.raises(MemoryError):
+        source.parse_text("x = 1")

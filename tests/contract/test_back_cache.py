@@ -69,7 +69,7 @@ def test_what_is_forgotten_altogether_is_compiled_anew(compiled: list[bytes]) ->
 
 def test_both_caches_are_bounded(compiled: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     source = b"from ledger.contract import Contract\n\n\nclass A(Contract):\n    pass\n"
-    size = len(cache.pack(cache.compile_contract(source), len(source)))
+    size = len(cache.pack(Program(cache.compile_contract(source), len(source))))
     weight = cache.load_program(source, None, 1).weigh()
     monkeypatch.setattr(cache, "READY_BYTES_MAX", 3 * weight + 1)
     monkeypatch.setattr(cache, "PACKED_BYTES_MAX", 5 * size + size // 2)
@@ -109,9 +109,9 @@ def test_fields_that_no_call_uses_take_little() -> None:
     fields = "".join(f"    a{number}: bool\n" for number in range(256))
     head = "from ledger.contract import Contract\nclass A(Contract):\n"
     source = f"{head}{fields}".encode()
-    packed = cache.pack(cache.compile_contract(source), len(source))
+    packed = cache.pack(Program(cache.compile_contract(source), len(source)))
     tracemalloc.start()
-    program = Program(*cache.unpack(packed))
+    program = cache.unpack(packed)
     taken = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert taken < 80_000

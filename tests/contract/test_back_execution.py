@@ -208,7 +208,7 @@ def state(monkeypatch):
         return Plain()
 
     monkeypatch.setattr(cache, "compile_contract", compile_plain)
-    monkeypatch.setattr(cache, "pack", lambda compiled, size: b"")
+    monkeypatch.setattr(cache, "pack", lambda program: b"")
     for kept in ("_programs", "_packed"):
         monkeypatch.setattr(cache, kept, OrderedDict())
     state = Accounts()

@@ -1,6 +1,7 @@
 """The ABI against the published cases, against eth-abi, and against hostile bytes."""
 
 import json
+import tracemalloc
 
 import eth_abi
 import pytest
@@ -298,3 +299,15 @@ def test_signatures():
     for bad in ("f", "f(", "(uint8)", "f(uint8))", "f(uint8)(bool)", "f(uint)", "1f()"):
         with pytest.raises(EncodingError):
             abi.signature_types(bad)
+
+
+def test_a_fixed_list_takes_no_memory_by_its_length() -> None:
+    """Each bool[4000][] kept 455 kB, whoever asked for it."""
+    tracemalloc.start()
+    try:
+        made = [abi.codec((f"bool[{size}][]", f"uint8[{size}]")) for size in range(4_000, 4_040)]
+        taken = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert made[0].decode(made[0].encode(([[True] * 4_000], [7] * 4_000)))[1] == [7] * 4_000
+    assert taken < 40 * 20_000
