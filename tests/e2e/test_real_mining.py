@@ -135,12 +135,15 @@ def test_records_on_a_lighter_branch_are_on_chain_once(tmp_path: Path) -> None:
         hear(grid, watch, before)
         lighter = height_of(grid.url(0))
         assert common < lighter < heavier
-        until(meter.status, 60, "a status of the meter")
-        assert meter.status()[0]["waiting"] > 0, "nothing is settled on so few blocks"
+        assert until(
+            lambda: sum(one["waiting"] for one in meter.status()),
+            60,
+            "what waits, said by the meter",
+        ), "nothing is settled on so few blocks"
 
         grid.start_node(1)
         check_withdrawn(grid, watch, before)
-        assert height_of(grid.url(0)) >= heavier
+        until(lambda: height_of(grid.url(0)) >= heavier, BLOCK_S, "the rest of the heavier branch")
         meter.await_end()
         for index in (0, 1):
             assert receipts_of_meter(grid, index, meter).keys() >= before.keys(), "the same bytes"
