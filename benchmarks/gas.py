@@ -31,7 +31,7 @@ GAS = 1 << 40
 CALL_S = 0.002
 """A case is doubled until one call takes so long, or its contract says that it is full."""
 REPEATS = 3
-ROUNDS = 3
+ROUNDS = 5
 """All cases, again: what else the machine did in one round is gone in the next."""
 SENDER, CONTRACT = keccak256(b"sender")[12:], keccak256(b"measured")[12:]
 BLOCK = BlockContext(1, 1_700_000_000, SENDER, GAS_LIMIT, 0, 1947)
